@@ -1,0 +1,148 @@
+/* checkpoint.c -- making what is committed durable.
+**
+** Decides: the order in which things reach the disk. Data first; then a mark in the index that vouches
+** for it; then the index.  A power cut between any two leaves the older mark, which still holds.
+** No writer's lock is held meanwhile: writers go on, and what they commit is the next one's.
+*/
+#include <assert.h>
+
+#include "entry.h"
+#include "platform.h"
+#include "shard.h"
+#include "status.h"
+
+/* Two processes must not write the same mark slot. */
+#define CHECKPOINT_LOCK_BYTE ((uint64_t)1 << 41)
+
+/* Where the entry before `end` ends, by walking the last block. */
+static comet_status walk_block(segment_file *segment, const segment_block *block,
+                               map_window **window, uint64_t *position, comet_error *error) {
+    *position = block->position;
+    for (uint64_t offset = block->first; offset < block->end; offset++) {
+        const unsigned char *header;
+        FORWARD(segment_bytes(segment, window, *position, ENTRY_HEADER_BYTES, &header, error));
+        *position += ENTRY_HEADER_BYTES + (uint64_t)entry_header_size(header);
+    }
+    return COMET_OK;
+}
+
+comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed,
+                                index_mark *mark, comet_error *error) {
+    block_index *index = segment_index(segment);
+    map_window *window = NULL;
+    const unsigned char *bytes;
+    index_tail sum;
+    segment_block block;
+    comet_status status;
+    uint64_t at;
+
+    mark->end_offset = end;
+    mark->position = 0;
+    mark->crc = 0;
+    if (end == segment_first_offset(segment)) {
+        return COMET_OK;
+    }
+    FORWARD(index_find(index, end - 1, &at, error));
+    FORWARD(segment_describe_block(segment, at, end, sealed, &block, error));
+    status = walk_block(segment, &block, &window, &mark->position, error);
+    if (status == COMET_OK) {
+        status = segment_bytes(segment, &window, block.position, mark->position - block.position,
+                               &bytes, error);
+    }
+    if (status == COMET_OK) {
+        index_tail_init(&sum, index, block.first);
+        sum.block_position = sum.crc_position = block.position;
+        sum.position = mark->position;
+        index_tail_sum(&sum, bytes);
+        mark->crc = sum.crc;
+    }
+    segment_release_window(segment, &window);
+    return status;
+}
+
+/* What is to be done, and may be. */
+typedef struct checkpoint_task {
+    uint64_t end;  /* everything below it */
+    bool durable;
+    bool may_mark; /* the checkpoint lock is ours */
+} checkpoint_task;
+
+static comet_status sync_segment(const segment_list *list, size_t i, const checkpoint_task *task,
+                                 comet_error *error) {
+    segment_file *segment = list->items[i].file;
+    uint64_t segment_end = i + 1 < list->count ? list->items[i + 1].facts.first_offset
+                                                 : task->end;
+    bool sealed = segment_end < task->end;
+    index_mark mark;
+    int result;
+
+    FORWARD(segment_ready(segment, error));
+    result = task->durable ? platform->sync_file(segment_fd(segment)) : 0;
+    if (result != 0) {
+        return error_set(error, COMET_IO, -result, "cannot make %s durable",
+                         segment_path(segment));
+    }
+    if (task->may_mark) {
+        segment_end = sealed ? segment_end : task->end;
+        FORWARD(checkpoint_mark_at(segment, segment_end, sealed, &mark, error));
+        index_mark_store(segment_index(segment), &mark);
+    }
+    return task->durable ? index_sync(segment_index(segment), error) : COMET_OK;
+}
+
+static comet_status checkpoint_list(comet_shard *shard, const segment_list *list,
+                                    const checkpoint_task *task, comet_error *error) {
+    uint64_t from = state_load(&shard->state, STATE_DURABLE_END);
+    size_t first = list->count;
+
+    if (list->count > 0) {
+        uint64_t oldest = list->items[0].facts.first_offset;
+        first = segment_list_find(list, from > oldest ? from : oldest);
+    }
+    for (size_t i = first; i < list->count; i++) {
+        if (list->items[i].facts.first_offset < task->end) {
+            FORWARD(sync_segment(list, i, task, error));
+        }
+    }
+    if (task->durable) {
+        state_store(&shard->state, STATE_DURABLE_END, task->end);
+        state_add(&shard->state, STATE_SYNC_COUNT, 1);
+    }
+    return COMET_OK;
+}
+
+static comet_status checkpoint_locked(comet_shard *shard, bool durable, comet_error *error) {
+    int64_t begun = platform->now();
+    checkpoint_task task = {.durable = durable};
+    segment_list *list;
+    comet_status status;
+
+    FORWARD(shard_snapshot(shard, &list, &task.end, error));
+    if (task.end <= state_load(&shard->state, STATE_DURABLE_END)) {
+        segment_list_release(list);
+        return COMET_OK;
+    }
+    /* While another process is at it, the blocks' own checksums, which every commit renews, have to
+    ** do without a mark: as durable, with more to read after a power cut. */
+    task.may_mark = shard->lock.mapped != NULL &&
+                    platform->lock_byte(shard->lock.fd, CHECKPOINT_LOCK_BYTE) == 0;
+    status = checkpoint_list(shard, list, &task, error);
+    if (task.may_mark) {
+        (void)platform->unlock_byte(shard->lock.fd, CHECKPOINT_LOCK_BYTE);
+    }
+    segment_list_release(list);
+    state_add(&shard->state, STATE_CHECKPOINT_COUNT, 1);
+    state_add(&shard->state, STATE_CHECKPOINT_NS, (uint64_t)(platform->now() - begun));
+    state_store(&shard->state, STATE_LAST_CHECKPOINT_NS, (uint64_t)platform->now());
+    return status;
+}
+
+comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *error) {
+    comet_status status;
+
+    assert(shard->home.writable);
+    pthread_mutex_lock(&shard->checkpoint_mutex);
+    status = checkpoint_locked(shard, durable, error);
+    pthread_mutex_unlock(&shard->checkpoint_mutex);
+    return status;
+}

@@ -1,0 +1,611 @@
+/* cursor.c -- reading: a snapshot, a range, and the way through it.
+**
+** Decides: how few bytes are touched for an answer.
+**
+**   offset    arithmetic; no data is touched until a timestamp or bytes are asked for
+**   time      in a shard whose timestamps are in order, a range of times becomes a range of offsets
+**             by two binary searches; else blocks are passed over by their bounds and rows checked
+**   place     index record -> the place of every eighth entry -> at most seven headers to walk
+**
+** A block is entered once: its file's size and its checksum are looked at then (segment.c), and its
+** bytes stay mapped while the cursor is in it.  An entry's header is checked against the block's
+** limit each time, so damaged bytes lead to an error and never out of the mapping.
+*/
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "entry.h"
+#include "memory.h"
+#include "merge.h"
+#include "shard.h"
+#include "status.h"
+
+struct comet_cursor {
+    comet_shard *shard;
+    entry_decoder *decoder;
+
+    /* The snapshot. */
+    segment_list *list;
+    uint64_t end;
+    uint64_t own_first; /* entries from here on are a transaction's own */
+    unsigned rollbacks;
+
+    /* What is left of the range. */
+    uint64_t low; /* offsets [low, high) */
+    uint64_t high;
+    int64_t time_first;
+    int64_t time_last;
+    bool descending;
+    bool check_time; /* rows must be compared with the times */
+    time_merge *merge; /* else NULL */
+
+    uint64_t offset; /* the current entry */
+
+    /* The block we are in; bytes[0] is at block.position. */
+    segment_file *file;
+    bool file_is_sealed;
+    uint64_t file_end;
+    map_window *window;
+    const unsigned char *bytes;
+    uint64_t bytes_length;
+    segment_block block;
+    bool in_block;
+
+    /* The entry we are at; places are counted from the block's position. */
+    uint64_t located;
+    uint64_t place;
+    bool is_located;
+
+    /* Places of entries of one stride, for going backwards. */
+    uint64_t stride_first;
+    unsigned stride_count;
+    uint64_t stride_places[INDEX_STRIDE];
+};
+
+void comet_range_init(comet_range *range) {
+    memset(range, 0, sizeof *range);
+    range->offset_last = COMET_OFFSET_MAX;
+    range->time_first = INT64_MIN;
+    range->time_last = INT64_MAX;
+}
+
+comet_status comet_cursor_open(comet_shard *shard, comet_cursor **cursor, comet_error *error) {
+    comet_cursor *made;
+
+    FORWARD(shard_check_process(shard, error));
+    made = memory_allocate_zeroed(sizeof *made);
+    if (made == NULL) {
+        return memory_failed(error, sizeof *made);
+    }
+    made->shard = shard;
+    *cursor = made;
+    return COMET_OK;
+}
+
+static void leave_block(comet_cursor *cursor) {
+    if (cursor->window != NULL) {
+        segment_release_window(cursor->file, &cursor->window);
+    }
+    cursor->in_block = cursor->is_located = false;
+    cursor->stride_count = 0;
+}
+
+static void drop_snapshot(comet_cursor *cursor) {
+    leave_block(cursor);
+    cursor->file = NULL;
+    segment_list_release(cursor->list);
+    cursor->list = NULL;
+    merge_close(cursor->merge);
+    cursor->merge = NULL;
+}
+
+void comet_cursor_close(comet_cursor *cursor) {
+    if (cursor != NULL) {
+        drop_snapshot(cursor);
+        entry_decoder_close(cursor->decoder);
+        memory_release(cursor);
+    }
+}
+
+/* ---- Into a block ---- */
+
+static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error *error) {
+    const segment_list *list = cursor->list;
+    segment_file *file = list->items[item].file;
+
+    if (cursor->file != file) {
+        leave_block(cursor);
+        FORWARD(segment_ready(file, error));
+        cursor->file = file;
+    }
+    cursor->file_end = cursor->end;
+    cursor->file_is_sealed =
+        item + 1 < list->count && list->items[item + 1].facts.first_offset <= cursor->end;
+    if (cursor->file_is_sealed) {
+        cursor->file_end = list->items[item + 1].facts.first_offset;
+    }
+    return COMET_OK;
+}
+
+/* Map `length` bytes of the block; the window may move. */
+static comet_status map_block(comet_cursor *cursor, uint64_t length, comet_error *error) {
+    FORWARD(segment_bytes(cursor->file, &cursor->window, cursor->block.position, length,
+                          &cursor->bytes, error));
+    cursor->bytes_length = length;
+    return COMET_OK;
+}
+
+static comet_status enter_block(comet_cursor *cursor, const segment_block *block,
+                                comet_error *error) {
+    uint64_t length;
+
+    cursor->in_block = cursor->is_located = false;
+    cursor->stride_count = 0;
+    cursor->block = *block;
+    FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->window, error));
+    length = cursor->block.limit - cursor->block.position;
+    /* The limit of an open block is the file's end: take what it usually has. */
+    length = !block->sealed && length > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : length;
+    FORWARD(map_block(cursor, length, error));
+    cursor->in_block = true;
+    return COMET_OK;
+}
+
+/* Describe the block that holds `offset`, without touching its bytes. */
+static comet_status find_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
+                               comet_error *error) {
+    uint64_t at;
+
+    assert(offset < cursor->end);
+    if (cursor->in_block && offset >= cursor->block.first && offset < cursor->block.end) {
+        *block = cursor->block;
+        return COMET_OK;
+    }
+    if (cursor->in_block && offset == cursor->block.end && offset < cursor->file_end) {
+        at = cursor->block.at + 1;
+    } else {
+        FORWARD(enter_segment(cursor, segment_list_find(cursor->list, offset), error));
+        FORWARD(index_find(segment_index(cursor->file), offset, &at, error));
+    }
+    FORWARD(segment_describe_block(cursor->file, at, cursor->file_end, cursor->file_is_sealed,
+                                   block, error));
+    if (offset < block->first || offset >= block->end) {
+        return segment_corrupt(cursor->file, offset, offset, "are missing from the index", error);
+    }
+    return COMET_OK;
+}
+
+static comet_status load_block(comet_cursor *cursor, uint64_t offset, comet_error *error) {
+    segment_block block;
+
+    if (cursor->in_block && offset >= cursor->block.first && offset < cursor->block.end) {
+        return COMET_OK;
+    }
+    FORWARD(shard_check_process(cursor->shard, error));
+    FORWARD(find_block(cursor, offset, &block, error));
+    return enter_block(cursor, &block, error);
+}
+
+/* ---- To an entry ---- */
+
+/* Make sure that [place, place + size) of the block is mapped. */
+static comet_status need_bytes(comet_cursor *cursor, uint64_t place, uint64_t size,
+                               comet_error *error) {
+    uint64_t limit = cursor->block.limit - cursor->block.position;
+
+    if (place + size <= cursor->bytes_length) {
+        return COMET_OK;
+    }
+    if (place > limit || size > limit - place) {
+        return segment_corrupt(cursor->file, cursor->block.first, cursor->block.end - 1,
+                               "are damaged: a length leads out of their block", error);
+    }
+    return map_block(cursor, place + size, error);
+}
+
+static comet_status place_after(comet_cursor *cursor, uint64_t place, uint64_t *next,
+                                comet_error *error) {
+    FORWARD(need_bytes(cursor, place, ENTRY_HEADER_BYTES, error));
+    *next = place + ENTRY_HEADER_BYTES + entry_header_size(cursor->bytes + place);
+    return COMET_OK;
+}
+
+/* From the nearest indexed place to `offset`, remembering the places on the way. */
+static comet_status walk_stride(comet_cursor *cursor, uint64_t offset, comet_error *error) {
+    uint64_t ordinal = offset - cursor->block.first;
+    uint64_t first = offset - ordinal % INDEX_STRIDE;
+    uint64_t place;
+
+    if (cursor->stride_count == 0 || cursor->stride_first != first) {
+        cursor->stride_first = first;
+        cursor->stride_places[0] =
+            record_place(cursor->block.record, (uint32_t)(ordinal / INDEX_STRIDE));
+        cursor->stride_count = 1;
+    }
+    while (cursor->stride_count <= offset - first) {
+        FORWARD(place_after(cursor, cursor->stride_places[cursor->stride_count - 1], &place,
+                            error));
+        cursor->stride_places[cursor->stride_count++] = place;
+    }
+    cursor->place = cursor->stride_places[offset - first];
+    return COMET_OK;
+}
+
+/* Go to the entry's header. */
+static comet_status locate(comet_cursor *cursor, uint64_t offset, comet_error *error) {
+    if (offset >= cursor->own_first && atomic_load(&cursor->shard->rollbacks) != cursor->rollbacks) {
+        return error_set(error, COMET_ABORTED, 0,
+                         "entry %" PRIu64 " was rolled back while it was being read", offset);
+    }
+    if (cursor->is_located && cursor->located == offset) {
+        return COMET_OK;
+    }
+    FORWARD(load_block(cursor, offset, error));
+    if (cursor->is_located && offset == cursor->located + 1) {
+        FORWARD(place_after(cursor, cursor->place, &cursor->place, error));
+    } else if (offset == cursor->block.first) {
+        cursor->place = 0;
+    } else {
+        FORWARD(walk_stride(cursor, offset, error));
+    }
+    FORWARD(need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES, error));
+    cursor->located = offset;
+    cursor->is_located = true;
+    return COMET_OK;
+}
+
+static comet_status timestamp_at(comet_cursor *cursor, uint64_t offset, int64_t *timestamp,
+                                 comet_error *error) {
+    FORWARD(locate(cursor, offset, error));
+    *timestamp = entry_header_timestamp(cursor->bytes + cursor->place);
+    return COMET_OK;
+}
+
+/* ---- From a time to an offset, where timestamps are in order ---- */
+
+/* Whether all of segment `item` is before `time`. */
+static comet_status segment_is_before(comet_cursor *cursor, size_t item, int64_t time,
+                                      bool *before, comet_error *error) {
+    const segment_item *which = &cursor->list->items[item];
+    segment_block block;
+
+    *before = false;
+    if (item + 1 == cursor->list->count) {
+        return COMET_OK;
+    }
+    if (which->facts.has_bounds) {
+        *before = which->facts.time_high < time;
+        return COMET_OK;
+    }
+    FORWARD(enter_segment(cursor, item, error));
+    if (!cursor->file_is_sealed || index_count(segment_index(which->file)) == 0) {
+        *before = cursor->file_is_sealed;
+        return COMET_OK;
+    }
+    FORWARD(segment_describe_block(which->file, index_count(segment_index(which->file)) - 1,
+                                   cursor->file_end, true, &block, error));
+    *before = block.time_high < time;
+    return COMET_OK;
+}
+
+static comet_status find_segment(comet_cursor *cursor, int64_t time, comet_error *error) {
+    size_t low = 0;
+    size_t high = cursor->list->count - 1; /* the answer lies in [low, high] */
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        bool before;
+        FORWARD(segment_is_before(cursor, middle, time, &before, error));
+        if (before) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return enter_segment(cursor, low, error);
+}
+
+/* The first block of the current segment that does not end before `time`, or the last. */
+static comet_status find_time_block(comet_cursor *cursor, int64_t time, segment_block *block,
+                                    comet_error *error) {
+    uint64_t low = 0;
+    uint64_t high;
+
+    FORWARD(index_find(segment_index(cursor->file), cursor->file_end - 1, &high, error));
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        FORWARD(segment_describe_block(cursor->file, middle, cursor->file_end,
+                                       cursor->file_is_sealed, block, error));
+        if (block->sealed && block->time_high < time) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return segment_describe_block(cursor->file, low, cursor->file_end, cursor->file_is_sealed,
+                                  block, error);
+}
+
+/* The first entry at or after `time`, or cursor->end. */
+static comet_status find_time(comet_cursor *cursor, int64_t time, uint64_t *offset,
+                              comet_error *error) {
+    segment_block block;
+    uint64_t low;
+    uint64_t high;
+
+    FORWARD(find_segment(cursor, time, error));
+    if (cursor->file_end == segment_first_offset(cursor->file)) {
+        *offset = cursor->end; /* a last segment without entries */
+        return COMET_OK;
+    }
+    FORWARD(find_time_block(cursor, time, &block, error));
+    low = block.first;
+    high = block.end;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        int64_t timestamp;
+        /* Ends of strides are found at once; within one, walk. */
+        if (high - low > INDEX_STRIDE) {
+            middle -= (middle - block.first) % INDEX_STRIDE;
+            middle = middle < low ? low : middle;
+        } else {
+            middle = low;
+        }
+        FORWARD(timestamp_at(cursor, middle, &timestamp, error));
+        if (timestamp < time) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *offset = low;
+    return COMET_OK;
+}
+
+/* ---- Rows in a shard out of order ---- */
+
+static bool block_is_outside(const comet_cursor *cursor, const segment_block *block) {
+    return block->sealed &&
+           (block->time_high < cursor->time_first || block->time_low > cursor->time_last);
+}
+
+/* From cursor->offset on, stop at the first entry within the times. */
+static comet_status find_match(comet_cursor *cursor, comet_error *error) {
+    while (cursor->low < cursor->high) {
+        segment_block block;
+        int64_t timestamp;
+
+        FORWARD(find_block(cursor, cursor->offset, &block, error));
+        if (block_is_outside(cursor, &block)) {
+            if (cursor->descending) {
+                cursor->high = block.first;
+            } else {
+                cursor->low = block.end;
+            }
+        } else {
+            FORWARD(timestamp_at(cursor, cursor->offset, &timestamp, error));
+            if (timestamp >= cursor->time_first && timestamp <= cursor->time_last) {
+                return COMET_OK;
+            }
+            if (cursor->descending) {
+                cursor->high--;
+            } else {
+                cursor->low++;
+            }
+        }
+        cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
+    }
+    return COMET_DONE;
+}
+
+static comet_status read_block_times(void *context, time_merge *merge, uint64_t first,
+                                     uint64_t end, comet_error *error) {
+    comet_cursor *cursor = context;
+
+    for (uint64_t offset = first; offset < end; offset++) {
+        int64_t timestamp;
+        FORWARD(timestamp_at(cursor, offset, &timestamp, error));
+        if (timestamp >= cursor->time_first && timestamp <= cursor->time_last) {
+            FORWARD(merge_add_entry(merge, offset, timestamp, error));
+        }
+    }
+    return COMET_OK;
+}
+
+static comet_status begin_merge(comet_cursor *cursor, comet_error *error) {
+    uint64_t offset = cursor->low;
+
+    FORWARD(merge_open(cursor->descending, &cursor->merge, error));
+    while (offset < cursor->high) {
+        segment_block block;
+        uint64_t first;
+        uint64_t end;
+        FORWARD(find_block(cursor, offset, &block, error));
+        first = block.first > cursor->low ? block.first : cursor->low;
+        end = block.end < cursor->high ? block.end : cursor->high;
+        if (!block_is_outside(cursor, &block)) {
+            FORWARD(merge_add_block(cursor->merge, first, end, block.time_low, block.time_high,
+                                    error));
+        }
+        offset = block.end;
+    }
+    return merge_next(cursor->merge, read_block_times, cursor, &cursor->offset, error);
+}
+
+/* ---- Seek ---- */
+
+static comet_status take_snapshot(comet_cursor *cursor, comet_txn *txn, uint64_t *disorder_end,
+                                  comet_error *error) {
+    comet_shard *shard = cursor->shard;
+
+    cursor->rollbacks = atomic_load(&shard->rollbacks);
+    if (txn != NULL) {
+        assert(txn->shard == shard);
+        cursor->list = txn->list;
+        segment_list_retain(cursor->list);
+        cursor->end = shard->tail.index.end_offset;
+        cursor->own_first = txn->begin.index.end_offset;
+        *disorder_end = shard->tail.disorder_end;
+        return COMET_OK;
+    }
+    cursor->own_first = UINT64_MAX;
+    FORWARD(shard_snapshot(shard, &cursor->list, &cursor->end, error));
+    *disorder_end = state_load(&shard->state, STATE_DISORDER_END);
+    return COMET_OK;
+}
+
+/* Turn times into offsets where that is exact. */
+static comet_status narrow_by_time(comet_cursor *cursor, uint64_t disorder_end,
+                                   comet_error *error) {
+    uint64_t bound;
+
+    cursor->check_time = false;
+    if (cursor->time_first <= 0 && cursor->time_last == INT64_MAX) {
+        return COMET_OK;
+    }
+    if (disorder_end > cursor->list->items[0].facts.first_offset) {
+        cursor->check_time = true;
+        return COMET_OK;
+    }
+    if (cursor->time_first > 0) {
+        FORWARD(find_time(cursor, cursor->time_first, &bound, error));
+        cursor->low = bound > cursor->low ? bound : cursor->low;
+    }
+    if (cursor->time_last < INT64_MAX && cursor->low < cursor->high) {
+        FORWARD(find_time(cursor, cursor->time_last + 1, &bound, error));
+        cursor->high = bound < cursor->high ? bound : cursor->high;
+    }
+    return COMET_OK;
+}
+
+static comet_status seek(comet_cursor *cursor, comet_txn *txn, const comet_range *range,
+                         comet_error *error) {
+    uint64_t disorder_end;
+
+    FORWARD(take_snapshot(cursor, txn, &disorder_end, error));
+    if (cursor->list->count == 0) {
+        return COMET_DONE;
+    }
+    cursor->low = cursor->list->items[0].facts.first_offset;
+    cursor->low = range->offset_first > cursor->low ? range->offset_first : cursor->low;
+    cursor->high = range->offset_last < cursor->end ? range->offset_last + 1 : cursor->end;
+    cursor->time_first = range->time_first;
+    cursor->time_last = range->time_last;
+    cursor->descending = range->descending;
+    if (cursor->low >= cursor->high || range->time_first > range->time_last ||
+        range->time_last < 0) {
+        return COMET_DONE;
+    }
+    FORWARD(narrow_by_time(cursor, disorder_end, error));
+    if (cursor->low >= cursor->high) {
+        return COMET_DONE;
+    }
+    if (range->by_time && disorder_end > cursor->list->items[0].facts.first_offset) {
+        return begin_merge(cursor, error);
+    }
+    cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
+    return cursor->check_time ? find_match(cursor, error) : COMET_OK;
+}
+
+comet_status comet_cursor_seek(comet_cursor *cursor, comet_txn *txn, const comet_range *range,
+                               comet_error *error) {
+    comet_status status;
+
+    FORWARD(shard_check_process(cursor->shard, error));
+    drop_snapshot(cursor);
+    status = seek(cursor, txn, range, error);
+    if (status != COMET_OK) {
+        cursor->low = cursor->high = 0; /* a further next finds nothing */
+    }
+    return status;
+}
+
+/* ---- Onward ---- */
+
+comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error *error) {
+    if (cursor->merge != NULL) {
+        comet_status status = COMET_OK;
+        for (; count > 0 && status == COMET_OK; count--) {
+            status = merge_next(cursor->merge, read_block_times, cursor, &cursor->offset, error);
+        }
+        return status;
+    }
+    while (count > 0 && cursor->low < cursor->high) {
+        uint64_t step = cursor->check_time ? 1 : count;
+        step = step < cursor->high - cursor->low ? step : cursor->high - cursor->low;
+        if (cursor->descending) {
+            cursor->high -= step;
+        } else {
+            cursor->low += step;
+        }
+        cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
+        count -= step;
+        if (cursor->check_time) {
+            comet_status status = find_match(cursor, error);
+            if (status != COMET_OK) {
+                return status;
+            }
+        }
+    }
+    return cursor->low < cursor->high ? COMET_OK : COMET_DONE;
+}
+
+comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
+    if (cursor->merge == NULL && !cursor->check_time && !cursor->descending) {
+        cursor->offset = ++cursor->low;
+        if (cursor->low < cursor->high) {
+            return COMET_OK;
+        }
+        cursor->low = cursor->high;
+        return COMET_DONE;
+    }
+    return comet_cursor_skip(cursor, 1, error);
+}
+
+uint64_t comet_cursor_offset(const comet_cursor *cursor) {
+    return cursor->offset;
+}
+
+comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *timestamp,
+                                    comet_error *error) {
+    return timestamp_at(cursor, cursor->offset, timestamp, error);
+}
+
+/* Compressed data needs a decoder; most cursors never meet any. */
+static comet_status decode(comet_cursor *cursor, const void *stored, size_t stored_size,
+                           const void **data, size_t *size, comet_error *error) {
+    comet_error why;
+    comet_status status;
+
+    if (cursor->decoder == NULL) {
+        FORWARD(entry_decoder_open(&cursor->decoder, error));
+    }
+    status = entry_decode(cursor->decoder, stored, stored_size, data, size, &why);
+    if (status == COMET_CORRUPT) {
+        return error_set(error, COMET_CORRUPT, 0, "%s: entry %" PRIu64 " of shard %u: %s",
+                         segment_path(cursor->file), cursor->offset, cursor->shard->id,
+                         why.message);
+    }
+    if (status != COMET_OK && error != NULL) {
+        *error = why;
+    }
+    return status;
+}
+
+comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
+                               comet_error *error) {
+    uint32_t stored_size;
+    const unsigned char *stored;
+
+    FORWARD(locate(cursor, cursor->offset, error));
+    stored_size = entry_header_size(cursor->bytes + cursor->place);
+    FORWARD(need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES + (uint64_t)stored_size, error));
+    stored = cursor->bytes + cursor->place + ENTRY_HEADER_BYTES;
+    if (entry_is_frame(stored, stored_size)) {
+        return decode(cursor, stored, stored_size, data, size, error);
+    }
+    *data = stored;
+    *size = stored_size;
+    return COMET_OK;
+}

@@ -1,0 +1,159 @@
+/* inspect.c -- what a shard tells about itself.
+**
+** Decides: which numbers are read from where, so that looking costs nothing: the state, the list of
+** segments and the index, never the data.
+*/
+#include <stdio.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "memory.h"
+#include "platform.h"
+#include "shard.h"
+#include "status.h"
+
+/* What is known of a segment at this moment, of one that grows as well. */
+static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t end,
+                                    comet_segment_info *info, comet_error *error) {
+    const manifest_segment *facts = &list->items[i].facts;
+    segment_file *file = list->items[i].file;
+    bool last = i + 1 == list->count || list->items[i + 1].facts.first_offset > end;
+
+    memset(info, 0, sizeof *info);
+    (void)manifest_file_name(facts->sequence, info->file);
+    info->first_offset = facts->first_offset;
+    info->end_offset = last ? end : list->items[i + 1].facts.first_offset;
+    info->end_offset =
+        info->end_offset < facts->first_offset ? facts->first_offset : info->end_offset;
+    info->sealed = !last;
+    info->bytes = facts->bytes;
+    info->time_first = facts->time_low;
+    info->time_last = facts->time_high;
+    info->compressed_entries = facts->compressed_count;
+    if (!last && facts->has_bounds) {
+        return COMET_OK;
+    }
+    FORWARD(segment_ready(file, error));
+    info->compressed_entries = index_noted_compressed(segment_index(file));
+    if (info->end_offset > info->first_offset) {
+        index_mark mark;
+        FORWARD(checkpoint_mark_at(file, info->end_offset, !last, &mark, error));
+        info->bytes = mark.position;
+        FORWARD(index_bounds(segment_index(file), &info->time_first, &info->time_last, error));
+    }
+    return COMET_OK;
+}
+
+static comet_status inspect_all(comet_shard *shard, comet_segment_info **segments, size_t *count,
+                                uint64_t *end, comet_error *error) {
+    segment_list *list;
+    comet_status status = COMET_OK;
+    comet_segment_info *made;
+
+    FORWARD(shard_check_process(shard, error));
+    FORWARD(shard_snapshot(shard, &list, end, error));
+    made = memory_allocate((list->count + 1) * sizeof *made);
+    if (made == NULL) {
+        status = memory_failed(error, list->count * sizeof *made);
+    }
+    *count = 0;
+    for (size_t i = 0; status == COMET_OK && i < list->count; i++) {
+        if (list->items[i].facts.first_offset <= *end) {
+            status = inspect_segment(list, i, *end, &made[(*count)++], error);
+        }
+    }
+    segment_list_release(list);
+    if (status != COMET_OK) {
+        memory_release(made);
+        return status;
+    }
+    *segments = made;
+    return COMET_OK;
+}
+
+comet_status comet_shard_segments(comet_shard *shard, comet_segment_info **segments, size_t *count,
+                                  comet_error *error) {
+    uint64_t end;
+
+    return inspect_all(shard, segments, count, &end, error);
+}
+
+comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info, comet_error *error) {
+    comet_segment_info *segments;
+    comet_shard_info made;
+    size_t count;
+
+    memset(&made, 0, sizeof made);
+    FORWARD(inspect_all(shard, &segments, &count, &made.end_offset, error));
+    made.first_offset = count > 0 ? segments[0].first_offset : made.end_offset;
+    made.time_first = INT64_MAX;
+    made.time_last = INT64_MIN;
+    for (size_t i = 0; i < count; i++) {
+        const comet_segment_info *one = &segments[i];
+        made.bytes += one->bytes;
+        if (one->end_offset > one->first_offset) {
+            made.time_first = one->time_first < made.time_first ? one->time_first
+                                                                : made.time_first;
+            made.time_last = one->time_last > made.time_last ? one->time_last : made.time_last;
+        }
+    }
+    memory_release(segments);
+    made.segment_count = count;
+    made.durable_offset = state_load(&shard->state, STATE_DURABLE_END);
+    made.in_order = state_load(&shard->state, STATE_DISORDER_END) <= made.first_offset;
+    made.owner = lock_holder(&shard->lock);
+    *info = made;
+    return COMET_OK;
+}
+
+/* The share of [low, high] that lies within [first, last]. */
+static double share_of(int64_t low, int64_t high, int64_t first, int64_t last) {
+    double from = (double)(first > low ? first : low);
+    double to = (double)(last < high ? last : high);
+
+    if (to < from) {
+        return 0;
+    }
+    return high > low ? (to - from) / ((double)high - (double)low) : 1;
+}
+
+/* As if entries were spread evenly over the time from the oldest segment to now: planning needs an
+** order of magnitude, and must not cost more than a query. */
+uint64_t comet_shard_estimate(comet_shard *shard, uint64_t offset_first, uint64_t offset_last,
+                              int64_t time_first, int64_t time_last) {
+    segment_list *list;
+    uint64_t end;
+    uint64_t first;
+    double count;
+
+    if (shard_check_process(shard, NULL) != COMET_OK ||
+        shard_snapshot(shard, &list, &end, NULL) != COMET_OK) {
+        return 0;
+    }
+    first = list->count > 0 ? list->items[0].facts.first_offset : end;
+    first = offset_first > first ? offset_first : first;
+    end = offset_last < end ? offset_last + 1 : end;
+    count = end > first ? (double)(end - first) : 0;
+    if (count > 0 && (time_first > INT64_MIN || time_last < INT64_MAX)) {
+        const manifest_segment *oldest = &list->items[0].facts;
+        int64_t low = oldest->has_bounds ? oldest->time_low : oldest->created_ns;
+        int64_t high = (int64_t)state_load(&shard->state, STATE_TIME_HIGH);
+        count *= share_of(low < high ? low : high, high, time_first, time_last);
+        count = count < 1 ? 1 : count;
+    }
+    segment_list_release(list);
+    return (uint64_t)count;
+}
+
+int64_t comet_now(void) {
+    return platform->now();
+}
+
+const char *comet_build_info(void) {
+    static char text[256];
+
+    (void)snprintf(text, sizeof text,
+                   "version " COMET_VERSION "\nzstd %s\ncrc32c %s\ncompiler %s\npointer_bits %zu\n",
+                   ZSTD_versionString(), crc32c_name(), __VERSION__, 8 * sizeof(void *));
+    return text;
+}

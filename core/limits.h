@@ -1,0 +1,49 @@
+/* limits.h -- every size and bound of the core that is not a user's setting, with its unit.
+**
+** The limits that users meet stand in comet.h, those of settings in settings.c, and the sizes that
+** a file format fixes in the file that owns the format.
+*/
+#ifndef COMET_LIMITS_H
+#define COMET_LIMITS_H
+
+#include "comet.h"
+
+#define KIBIBYTE ((uint64_t)1024)
+#define MEBIBYTE (1024 * KIBIBYTE)
+
+/* A path that we build: a directory, a shard's directory, a file's name. */
+#define PATH_BYTES_MAX 4096u
+
+/* Mapped at a time of a segment.  A 32-bit process has 3 GiB of addresses for everything. */
+#define READ_WINDOW_BYTES (sizeof(void *) >= 8 ? 64 * MEBIBYTE : 4 * MEBIBYTE)
+#define APPEND_WINDOW_BYTES (sizeof(void *) >= 8 ? 64 * MEBIBYTE : 4 * MEBIBYTE)
+
+/* Windows begin at a multiple of this: no machine has larger pages. */
+#define WINDOW_ALIGNMENT_BYTES (64 * KIBIBYTE)
+
+/* Disk blocks are allocated, and pages populated, this far ahead of the last entry: as much as the
+** segment holds already, within these bounds.  Small shards stay small, busy ones seldom stop. */
+#define ALLOCATE_AHEAD_BYTES_MIN (64 * KIBIBYTE)
+#define ALLOCATE_AHEAD_BYTES_MAX (8 * MEBIBYTE)
+#define POPULATE_AHEAD_BYTES_MIN (64 * KIBIBYTE)
+#define POPULATE_AHEAD_BYTES_MAX (1 * MEBIBYTE)
+
+/* A block of the index ends at boundary_interval entries, or with the entry that reaches this: what a
+** reader checks before it hands out one entry stays small. */
+#define BLOCK_BYTES_MAX (128 * KIBIBYTE)
+
+/* The index knows the place of every INDEX_STRIDE-th entry of a block. */
+#define INDEX_STRIDE 8u
+
+/* Processes that may have one shard open for writing at once. */
+#define LOCK_SLOT_COUNT 4096u
+
+/* A directory may hold this many shards, a shard this many segments, before opening refuses. */
+#define SHARD_COUNT_MAX 1000000u
+#define SEGMENT_COUNT_MAX 1000000u
+
+/* index.bin and the settings file are read whole; larger ones are not ours. */
+#define MANIFEST_BYTES_MAX (512 * MEBIBYTE)
+#define SETTINGS_BYTES_MAX (64 * KIBIBYTE)
+
+#endif

@@ -1,0 +1,724 @@
+/* log.c -- a directory of shards, open once per process.
+**
+** Decides: which directory is which log (device and inode), who counts on it, which settings are in
+** force, and what the one background thread does.
+**
+**     telemetry/
+**         comet.settings     what was set; a text file to read and edit
+**         shard-0000/ ...    shard.c
+**
+** The upkeep thread is started by the first commit that leaves something to make durable.  It sleeps
+** until checkpoint_interval has passed or checkpoint_entries are pending, and ends with the log.
+*/
+#include "log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "limits.h"
+#include "memory.h"
+#include "platform.h"
+#include "settings.h"
+#include "shard.h"
+#include "status.h"
+
+#define SETTINGS_NAME "comet.settings"
+#define SHARD_PREFIX "shard-"
+#define SHARD_DIGITS_MIN 4
+#define NANOSECONDS_PER_SECOND 1000000000
+
+struct log_core {
+    log_core *next;    /* in the registry */
+    comet_log *handles;
+    uint64_t device;
+    uint64_t inode;
+    unsigned fork_epoch;
+    bool readonly;
+    char directory[PATH_BYTES_MAX];
+
+    pthread_mutex_t mutex; /* shards, settings, upkeep */
+    comet_shard *shards;
+    comet_settings settings;
+    _Atomic int64_t values[COMET_SETTING_COUNT];
+    window_pool windows;
+
+    pthread_cond_t wake;
+    pthread_t upkeep;
+    bool upkeep_runs;
+    bool upkeep_stops;
+    atomic_bool upkeep_is_due;    /* something is pending */
+    atomic_bool upkeep_is_urgent; /* ... and much of it */
+};
+
+struct comet_log {
+    comet_log *next; /* of the same core */
+    log_core *core;
+    comet_settings named; /* what this handle has asked for */
+};
+
+/* ---- The registry ---- */
+
+static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
+static log_core *registry;
+static atomic_uint fork_epoch;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void) {
+    pthread_mutex_lock(&registry_mutex);
+    for (log_core *log = registry; log != NULL; log = log->next) {
+        pthread_mutex_lock(&log->mutex);
+    }
+}
+
+static void after_fork_in_parent(void) {
+    for (log_core *log = registry; log != NULL; log = log->next) {
+        pthread_mutex_unlock(&log->mutex);
+    }
+    pthread_mutex_unlock(&registry_mutex);
+}
+
+/* The child's copies of the lock files would keep the parent's locks alive after its death; all else
+** it inherits is left alone.  Its handles are dead. */
+static void after_fork_in_child(void) {
+    for (log_core *log = registry; log != NULL; log = log->next) {
+        for (comet_shard *shard = log->shards; shard != NULL; shard = shard->next) {
+            if (shard->lock.fd >= 0) {
+                (void)platform->close_file(shard->lock.fd);
+            }
+        }
+    }
+    registry = NULL;
+    pthread_mutex_init(&registry_mutex, NULL);
+    atomic_fetch_add(&fork_epoch, 1);
+}
+
+static void watch_forks(void) {
+    (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+bool log_is_forked(const log_core *log) {
+    return atomic_load_explicit(&fork_epoch, memory_order_relaxed) != log->fork_epoch;
+}
+
+comet_status comet_set_allocator(const comet_allocator *allocator) {
+    comet_status status = COMET_OK;
+
+    pthread_mutex_lock(&registry_mutex);
+    if (registry != NULL) {
+        status = COMET_MISUSE;
+    } else {
+        memory_set(allocator);
+    }
+    pthread_mutex_unlock(&registry_mutex);
+    return status;
+}
+
+/* ---- What shards ask ---- */
+
+int64_t log_value(const log_core *log, comet_setting setting) {
+    return atomic_load_explicit(&log->values[setting], memory_order_relaxed);
+}
+
+const char *log_directory(const log_core *log) {
+    return log->directory;
+}
+
+bool log_is_readonly(const log_core *log) {
+    return log->readonly;
+}
+
+window_pool *log_windows(log_core *log) {
+    return &log->windows;
+}
+
+/* ---- Settings ---- */
+
+static comet_status settings_path(const log_core *log, const char *suffix,
+                                  char path[PATH_BYTES_MAX], comet_error *error) {
+    int length = snprintf(path, PATH_BYTES_MAX, "%s/" SETTINGS_NAME "%s", log->directory, suffix);
+
+    if (length < 0 || (size_t)length >= PATH_BYTES_MAX) {
+        return error_set(error, COMET_INVALID, 0, "the path %s is too long", log->directory);
+    }
+    return COMET_OK;
+}
+
+static comet_status load_settings(log_core *log, comet_error *error) {
+    char path[PATH_BYTES_MAX];
+    char text[SETTINGS_BYTES_MAX];
+    comet_error why;
+    platform_info info;
+    int result;
+    int fd;
+
+    FORWARD(settings_path(log, "", path, error));
+    fd = platform->open_file(path, PLATFORM_READ);
+    if (fd == -ENOENT) {
+        return COMET_OK;
+    }
+    result = fd < 0 ? fd : platform->file_info(fd, &info);
+    if (result >= 0 && info.size_bytes > sizeof text) {
+        result = -EFBIG;
+    }
+    if (result >= 0) {
+        result = platform->read_at(fd, text, (size_t)info.size_bytes, 0);
+    }
+    if (fd >= 0) {
+        (void)platform->close_file(fd);
+    }
+    if (result < 0) {
+        return error_set(error, COMET_IO, -result, "cannot read %s", path);
+    }
+    if (settings_decode(text, (size_t)info.size_bytes, &log->settings, &why) != COMET_OK) {
+        return error_set(error, why.status, 0, "%s: %s", path, why.message);
+    }
+    return COMET_OK;
+}
+
+static comet_status store_settings(log_core *log, const comet_settings *settings,
+                                   comet_error *error) {
+    char path[PATH_BYTES_MAX];
+    char temporary[PATH_BYTES_MAX];
+    char *text;
+    size_t size;
+    int result;
+    int fd;
+
+    FORWARD(settings_path(log, "", path, error));
+    FORWARD(settings_path(log, ".tmp", temporary, error));
+    FORWARD(settings_encode(settings, &text, &size, error));
+    fd = platform->open_file(temporary, PLATFORM_WRITE | PLATFORM_CREATE);
+    result = fd < 0 ? fd : platform->truncate_file(fd, 0);
+    result = result < 0 ? result : platform->write_at(fd, text, size, 0);
+    result = result < 0 ? result : platform->sync_file(fd);
+    memory_release(text);
+    if (fd >= 0) {
+        (void)platform->close_file(fd);
+    }
+    result = result < 0 ? result : platform->rename_file(temporary, path);
+    result = result < 0 ? result : platform->sync_directory(log->directory);
+    if (result < 0) {
+        return error_set(error, result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO,
+                         -result, "cannot write %s", path);
+    }
+    return COMET_OK;
+}
+
+static void apply_settings(log_core *log, const comet_settings *settings) {
+    log->settings = *settings;
+    for (size_t i = 0; i < COMET_SETTING_COUNT; i++) {
+        atomic_store_explicit(&log->values[i], settings->value[i], memory_order_relaxed);
+    }
+}
+
+/* Another handle's wish stands against a different one. */
+static comet_status check_conflict(const log_core *log, const comet_settings *named,
+                                   comet_error *error) {
+    for (const comet_log *other = log->handles; other != NULL; other = other->next) {
+        for (int i = 0; i < COMET_SETTING_COUNT; i++) {
+            if (named->given[i] && other->named.given[i] &&
+                named->value[i] != other->named.value[i]) {
+                char theirs[32];
+                char ours[32];
+                comet_setting_format((comet_setting)i, other->named.value[i], theirs,
+                                     sizeof theirs);
+                comet_setting_format((comet_setting)i, named->value[i], ours, sizeof ours);
+                return error_set(error, COMET_CONFLICT, 0,
+                                 "%s=%s contradicts %s, which another table of this log has asked "
+                                 "for; leave it out, or change it with comet_config()",
+                                 comet_setting_describe((comet_setting)i)->name, ours, theirs);
+            }
+        }
+    }
+    return COMET_OK;
+}
+
+/* Put `named` over what is in force, and store what is to be kept. */
+static comet_status merge_settings(log_core *log, const comet_settings *named,
+                                   comet_error *error) {
+    comet_settings merged = log->settings;
+    bool changed = false;
+
+    for (int i = 0; i < COMET_SETTING_COUNT; i++) {
+        if (named->given[i]) {
+            changed |= comet_setting_describe((comet_setting)i)->stored &&
+                       (!merged.given[i] || merged.value[i] != named->value[i]);
+            merged.given[i] = true;
+            merged.value[i] = named->value[i];
+        }
+    }
+    settings_apply_preset(&merged);
+    if (changed && log->readonly) {
+        return error_set(error, COMET_READONLY, 0, "%s is open for reading only", log->directory);
+    }
+    if (changed) {
+        FORWARD(store_settings(log, &merged, error));
+    }
+    apply_settings(log, &merged);
+    return COMET_OK;
+}
+
+comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *value,
+                               comet_error *error) {
+    if (comet_setting_describe(setting) == NULL) {
+        return error_set(error, COMET_NOT_FOUND, 0, "there is no setting number %d",
+                         (int)setting);
+    }
+    *value = log_value(log->core, setting);
+    return COMET_OK;
+}
+
+static comet_status check_fork(const comet_log *log, comet_error *error) {
+    if (log_is_forked(log->core)) {
+        return error_set(error, COMET_MISUSE, 0,
+                         "this log was opened before fork(); open it anew in this process");
+    }
+    return COMET_OK;
+}
+
+comet_status comet_log_configure(comet_log *log, const char *name, const char *text,
+                                 comet_error *error) {
+    comet_settings wanted;
+    comet_status status;
+
+    FORWARD(check_fork(log, error));
+    comet_settings_init(&wanted);
+    FORWARD(comet_settings_set(&wanted, name, text, error));
+    pthread_mutex_lock(&log->core->mutex);
+    status = merge_settings(log->core, &wanted, error);
+    pthread_mutex_unlock(&log->core->mutex);
+    return status;
+}
+
+/* ---- Opening ---- */
+
+static comet_status find_directory(const char *directory, unsigned flags, platform_info *info,
+                                   comet_error *error) {
+    int result = platform->path_info(directory, info);
+
+    if (result == -ENOENT && (flags & COMET_OPEN_CREATE) != 0 &&
+        (flags & COMET_OPEN_READONLY) == 0) {
+        result = platform->make_directory(directory);
+        if (result != 0 && result != -EEXIST) {
+            return error_set(error, result == -ENOSPC ? COMET_FULL : COMET_IO, -result,
+                             "cannot make the log's directory %s", directory);
+        }
+        result = platform->path_info(directory, info);
+    }
+    if (result == -ENOENT) {
+        return error_set(error, COMET_NOT_FOUND, 0,
+                         "there is no log at %s; the first INSERT makes it", directory);
+    }
+    if (result != 0) {
+        return error_set(error, COMET_IO, -result, "cannot open the log %s", directory);
+    }
+    if (!info->is_directory) {
+        return error_set(error, COMET_INVALID, 0,
+                         "%s is a file; a log is a directory: name another path", directory);
+    }
+    return COMET_OK;
+}
+
+static void core_free(log_core *log) {
+    window_pool_close(&log->windows);
+    pthread_cond_destroy(&log->wake);
+    pthread_mutex_destroy(&log->mutex);
+    memory_release(log);
+}
+
+static comet_status core_new(const char *directory, const platform_info *info, bool readonly,
+                             log_core **log, comet_error *error) {
+    log_core *made = memory_allocate_zeroed(sizeof *made);
+    pthread_condattr_t attributes;
+    comet_status status;
+    int result;
+
+    if (made == NULL) {
+        return memory_failed(error, sizeof *made);
+    }
+    made->device = info->device;
+    made->inode = info->inode;
+    made->readonly = readonly;
+    made->fork_epoch = atomic_load(&fork_epoch);
+    pthread_mutex_init(&made->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&made->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    window_pool_open(&made->windows, 0);
+    comet_settings_init(&made->settings);
+    result = platform->absolute_path(directory, made->directory, sizeof made->directory);
+    status = result == 0 ? load_settings(made, error)
+                         : error_set(error, COMET_IO, -result, "cannot resolve %s", directory);
+    if (status != COMET_OK) {
+        core_free(made);
+        return status;
+    }
+    settings_apply_preset(&made->settings);
+    apply_settings(made, &made->settings);
+    *log = made;
+    return COMET_OK;
+}
+
+/* Under registry_mutex. */
+static comet_status core_get(const char *directory, unsigned flags, log_core **log,
+                             comet_error *error) {
+    bool readonly = (flags & COMET_OPEN_READONLY) != 0;
+    platform_info info;
+
+    FORWARD(find_directory(directory, flags, &info, error));
+    for (log_core *found = registry; found != NULL; found = found->next) {
+        if (found->device == info.device && found->inode == info.inode &&
+            found->readonly == readonly) {
+            *log = found;
+            return COMET_OK;
+        }
+    }
+    FORWARD(core_new(directory, &info, readonly, log, error));
+    (*log)->next = registry;
+    registry = *log;
+    return COMET_OK;
+}
+
+/* Under registry_mutex: nobody counts on it any more. */
+static void core_unregister(log_core *log) {
+    log_core **link = &registry;
+
+    while (*link != log) {
+        link = &(*link)->next;
+    }
+    *link = log->next;
+}
+
+comet_status comet_log_open(const char *directory, unsigned flags, const comet_settings *settings,
+                            comet_log **log, comet_error *error) {
+    comet_log *made = memory_allocate_zeroed(sizeof *made);
+    comet_status status;
+    log_core *core = NULL;
+
+    if (made == NULL) {
+        return memory_failed(error, sizeof *made);
+    }
+    (void)pthread_once(&fork_once, watch_forks);
+    pthread_mutex_lock(&registry_mutex);
+    status = core_get(directory, flags, &core, error);
+    if (status == COMET_OK) {
+        pthread_mutex_lock(&core->mutex);
+        if (settings != NULL) {
+            made->named = *settings;
+            status = check_conflict(core, settings, error);
+            status = status != COMET_OK ? status : merge_settings(core, settings, error);
+        }
+        if (status == COMET_OK) {
+            core->windows.limit_bytes = (uint64_t)log_value(core, COMET_MAX_MAPPED_BYTES);
+            made->core = core;
+            made->next = core->handles;
+            core->handles = made;
+        }
+        pthread_mutex_unlock(&core->mutex);
+        if (core->handles == NULL) {
+            core_unregister(core);
+            core_free(core);
+        }
+    }
+    pthread_mutex_unlock(&registry_mutex);
+    if (status != COMET_OK) {
+        memory_release(made);
+        return status;
+    }
+    *log = made;
+    return COMET_OK;
+}
+
+/* ---- Shards ---- */
+
+comet_status comet_shard_open(comet_log *log, uint32_t id, bool create, comet_shard **shard,
+                              comet_error *error) {
+    log_core *core = log->core;
+    comet_status status = COMET_OK;
+    comet_shard *found;
+
+    FORWARD(check_fork(log, error));
+    pthread_mutex_lock(&core->mutex);
+    found = core->shards;
+    while (found != NULL && found->id != id) {
+        found = found->next;
+    }
+    if (found == NULL) {
+        status = shard_new(core, id, create, &found, error);
+        if (status == COMET_OK) {
+            found->next = core->shards;
+            core->shards = found;
+        }
+    }
+    if (status == COMET_OK) {
+        found->handles++;
+        *shard = found;
+    }
+    pthread_mutex_unlock(&core->mutex);
+    return status;
+}
+
+void comet_shard_close(comet_shard *shard) {
+    log_core *core;
+    comet_shard **link;
+    bool last;
+
+    if (shard == NULL || log_is_forked(shard->log)) {
+        return;
+    }
+    core = shard->log;
+    pthread_mutex_lock(&core->mutex);
+    last = --shard->handles == 0;
+    if (last) {
+        for (link = &core->shards; *link != shard;) {
+            link = &(*link)->next;
+        }
+        *link = shard->next;
+        shard_free(shard);
+    }
+    pthread_mutex_unlock(&core->mutex);
+}
+
+typedef struct id_list {
+    uint32_t *ids;
+    size_t count;
+    size_t capacity;
+} id_list;
+
+/* Exactly the names that we make: shard-0007, shard-12345; not shard-7, not shard-0007-backup. */
+static bool parse_shard_name(const char *name, uint32_t *id) {
+    char again[32];
+    unsigned long long number;
+    char *end;
+
+    if (strncmp(name, SHARD_PREFIX, strlen(SHARD_PREFIX)) != 0) {
+        return false;
+    }
+    number = strtoull(name + strlen(SHARD_PREFIX), &end, 10);
+    if (*end != '\0' || number > COMET_SHARD_ID_MAX) {
+        return false;
+    }
+    (void)snprintf(again, sizeof again, SHARD_PREFIX "%0*llu", SHARD_DIGITS_MIN, number);
+    *id = (uint32_t)number;
+    return strcmp(name, again) == 0;
+}
+
+static int shard_visit(void *context, const char *name) {
+    id_list *list = context;
+    uint32_t id;
+
+    if (!parse_shard_name(name, &id)) {
+        return 0;
+    }
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity > 0 ? 2 * list->capacity : 16;
+        uint32_t *grown = memory_resize(list->ids, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return -ENOMEM;
+        }
+        list->ids = grown;
+        list->capacity = capacity;
+    }
+    list->ids[list->count++] = id;
+    return list->count > SHARD_COUNT_MAX ? -E2BIG : 0;
+}
+
+static int id_compare(const void *left, const void *right) {
+    uint32_t a = *(const uint32_t *)left;
+    uint32_t b = *(const uint32_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+comet_status comet_log_shards(comet_log *log, uint32_t **ids, size_t *count, comet_error *error) {
+    id_list list = {NULL, 0, 0};
+    int result;
+
+    FORWARD(check_fork(log, error));
+    result = platform->list_directory(log->core->directory, shard_visit, &list);
+    if (result != 0) {
+        memory_release(list.ids);
+        return error_set(error, result == -ENOMEM ? COMET_NOMEM : COMET_IO, -result,
+                         "cannot list the shards of %s", log->core->directory);
+    }
+    if (list.count > 0) {
+        qsort(list.ids, list.count, sizeof *list.ids, id_compare);
+    }
+    *ids = list.ids;
+    *count = list.count;
+    return COMET_OK;
+}
+
+comet_status comet_log_sync(comet_log *log, comet_error *error) {
+    comet_status status = COMET_OK;
+    uint32_t *ids;
+    size_t count;
+
+    FORWARD(comet_log_shards(log, &ids, &count, error));
+    for (size_t i = 0; i < count && status == COMET_OK; i++) {
+        comet_shard *shard;
+        status = comet_shard_open(log, ids[i], false, &shard, error);
+        if (status == COMET_OK) {
+            status = comet_shard_sync(shard, error);
+            comet_shard_close(shard);
+        }
+    }
+    memory_release(ids);
+    return status;
+}
+
+const char *comet_log_directory(const comet_log *log) {
+    return log->core->directory;
+}
+
+/* ---- Upkeep ---- */
+
+/* The shard with the smallest id from `id` on, counted; NULL: none. */
+static comet_shard *borrow_shard(log_core *log, uint64_t id) {
+    comet_shard *best = NULL;
+
+    pthread_mutex_lock(&log->mutex);
+    for (comet_shard *shard = log->shards; shard != NULL; shard = shard->next) {
+        if (shard->id >= id && (best == NULL || shard->id < best->id)) {
+            best = shard;
+        }
+    }
+    if (best != NULL) {
+        best->handles++;
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return best;
+}
+
+static void checkpoint_all(log_core *log) {
+    comet_shard *shard = borrow_shard(log, 0);
+
+    while (shard != NULL) {
+        uint64_t next = (uint64_t)shard->id + 1;
+        if (shard->home.writable) {
+            (void)checkpoint_shard(shard, true, NULL); /* tried again at the next interval */
+        }
+        comet_shard_close(shard);
+        shard = borrow_shard(log, next);
+    }
+}
+
+static struct timespec deadline_after(int64_t nanoseconds) {
+    struct timespec at;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += (time_t)(nanoseconds / NANOSECONDS_PER_SECOND);
+    at.tv_nsec += (long)(nanoseconds % NANOSECONDS_PER_SECOND);
+    if (at.tv_nsec >= NANOSECONDS_PER_SECOND) {
+        at.tv_sec++;
+        at.tv_nsec -= NANOSECONDS_PER_SECOND;
+    }
+    return at;
+}
+
+static void *upkeep_main(void *context) {
+    log_core *log = context;
+
+    pthread_mutex_lock(&log->mutex);
+    while (!log->upkeep_stops) {
+        struct timespec deadline = deadline_after(log_value(log, COMET_CHECKPOINT_INTERVAL));
+        int waited = 0;
+        while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_due)) {
+            pthread_cond_wait(&log->wake, &log->mutex);
+        }
+        while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_urgent) && waited == 0) {
+            waited = pthread_cond_timedwait(&log->wake, &log->mutex, &deadline);
+        }
+        if (!log->upkeep_stops) {
+            atomic_store(&log->upkeep_is_due, false);
+            atomic_store(&log->upkeep_is_urgent, false);
+            pthread_mutex_unlock(&log->mutex);
+            checkpoint_all(log);
+            pthread_mutex_lock(&log->mutex);
+        }
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return NULL;
+}
+
+/* The host's signals are the host's threads' business.  Under log->mutex. */
+static void upkeep_start(log_core *log) {
+    sigset_t all;
+    sigset_t before;
+
+    if (log->upkeep_runs || log->upkeep_stops) {
+        return;
+    }
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    log->upkeep_runs = pthread_create(&log->upkeep, NULL, upkeep_main, log) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void log_wake_upkeep(log_core *log, uint64_t pending) {
+    bool urgent = (int64_t)pending >= log_value(log, COMET_CHECKPOINT_ENTRIES);
+
+    if (log_value(log, COMET_UPKEEP) != COMET_UPKEEP_THREAD ||
+        log_value(log, COMET_SYNC) == COMET_SYNC_OFF ||
+        (atomic_load_explicit(&log->upkeep_is_due, memory_order_relaxed) &&
+         (!urgent || atomic_load_explicit(&log->upkeep_is_urgent, memory_order_relaxed)))) {
+        return;
+    }
+    pthread_mutex_lock(&log->mutex);
+    atomic_store(&log->upkeep_is_due, true);
+    atomic_store(&log->upkeep_is_urgent, urgent);
+    upkeep_start(log);
+    pthread_cond_signal(&log->wake);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static void upkeep_stop(log_core *log) {
+    bool runs;
+
+    pthread_mutex_lock(&log->mutex);
+    log->upkeep_stops = true;
+    runs = log->upkeep_runs;
+    pthread_cond_signal(&log->wake);
+    pthread_mutex_unlock(&log->mutex);
+    if (runs) {
+        (void)pthread_join(log->upkeep, NULL);
+    }
+}
+
+/* ---- Closing ---- */
+
+void comet_log_close(comet_log *log) {
+    log_core *core;
+    comet_log **link;
+    bool last;
+
+    if (log == NULL || log_is_forked(log->core)) {
+        return;
+    }
+    core = log->core;
+    pthread_mutex_lock(&registry_mutex);
+    pthread_mutex_lock(&core->mutex);
+    for (link = &core->handles; *link != log;) {
+        link = &(*link)->next;
+    }
+    *link = log->next;
+    last = core->handles == NULL;
+    pthread_mutex_unlock(&core->mutex);
+    if (last) {
+        core_unregister(core);
+    }
+    pthread_mutex_unlock(&registry_mutex);
+    memory_release(log);
+    if (last) {
+        upkeep_stop(core);
+        core_free(core);
+    }
+}

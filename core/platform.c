@@ -1,0 +1,365 @@
+/* platform.c -- the system calls of the core, for Linux and other POSIX systems.
+**
+** Decides: which system call does what the core asks, and what stands in where one is missing:
+**   allocate   fallocate(2); where the file system has none, the range is written with zeros
+**   populate   MADV_POPULATE_WRITE; where the kernel has none (before 5.14), nothing: a fault a page
+**   lock_byte  open-file-description locks, which other fds of this process cannot drop; where the
+**              system has none, the process's own record locks
+*/
+#include "platform.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_MODE 0600
+#define DIRECTORY_MODE 0700
+#define ZERO_CHUNK_BYTES 65536u
+#define NANOSECONDS_PER_SECOND 1000000000
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#ifdef F_OFD_SETLK
+#define SET_LOCK F_OFD_SETLK
+#define GET_LOCK F_OFD_GETLK
+#else
+#define SET_LOCK F_SETLK
+#define GET_LOCK F_GETLK
+#endif
+
+static int open_file(const char *path, unsigned mode) {
+    int flags = O_CLOEXEC | O_NOFOLLOW;
+    int fd;
+
+    flags |= (mode & PLATFORM_WRITE) != 0 ? O_RDWR : O_RDONLY;
+    flags |= (mode & PLATFORM_CREATE) != 0 ? O_CREAT : 0;
+    flags |= (mode & PLATFORM_EXCLUSIVE) != 0 ? O_EXCL : 0;
+    do {
+        fd = open(path, flags, FILE_MODE);
+    } while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
+/* After EINTR the descriptor is gone on Linux; a second close could hit another thread's. */
+static int close_file(int fd) {
+    return close(fd) != 0 && errno != EINTR ? -errno : 0;
+}
+
+static void info_from_stat(const struct stat *from, platform_info *info) {
+    info->device = (uint64_t)from->st_dev;
+    info->inode = (uint64_t)from->st_ino;
+    info->size_bytes = (uint64_t)from->st_size;
+    info->allocated_bytes = (uint64_t)from->st_blocks * 512;
+    info->is_directory = S_ISDIR(from->st_mode);
+    info->is_regular = S_ISREG(from->st_mode);
+}
+
+static int file_info(int fd, platform_info *info) {
+    struct stat found;
+
+    if (fstat(fd, &found) != 0) {
+        return -errno;
+    }
+    info_from_stat(&found, info);
+    return 0;
+}
+
+static int path_info(const char *path, platform_info *info) {
+    struct stat found;
+
+    if (stat(path, &found) != 0) {
+        return -errno;
+    }
+    info_from_stat(&found, info);
+    return 0;
+}
+
+static int read_at(int fd, void *buffer, size_t size, uint64_t position) {
+    unsigned char *at = buffer;
+
+    while (size > 0) {
+        ssize_t count = pread(fd, at, size, (off_t)position);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            return count == 0 ? -ENODATA : -errno;
+        }
+        at += count;
+        size -= (size_t)count;
+        position += (uint64_t)count;
+    }
+    return 0;
+}
+
+static int write_at(int fd, const void *buffer, size_t size, uint64_t position) {
+    const unsigned char *at = buffer;
+
+    while (size > 0) {
+        ssize_t count = pwrite(fd, at, size, (off_t)position);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            return count == 0 ? -ENOSPC : -errno;
+        }
+        at += count;
+        size -= (size_t)count;
+        position += (uint64_t)count;
+    }
+    return 0;
+}
+
+static int truncate_file(int fd, uint64_t size_bytes) {
+    int result;
+
+    do {
+        result = ftruncate(fd, (off_t)size_bytes);
+    } while (result != 0 && errno == EINTR);
+    return result != 0 ? -errno : 0;
+}
+
+/* Zeros where the file ends or holds a hole; bytes that stand there are written back as they are. */
+static int allocate_by_writing(int fd, uint64_t position, uint64_t length) {
+    unsigned char chunk[ZERO_CHUNK_BYTES];
+
+    while (length > 0) {
+        size_t size = length < sizeof chunk ? (size_t)length : sizeof chunk;
+        ssize_t got;
+        int result;
+
+        memset(chunk, 0, size);
+        got = pread(fd, chunk, size, (off_t)position);
+        if (got < 0) {
+            return -errno;
+        }
+        result = write_at(fd, chunk, size, position);
+        if (result != 0) {
+            return result;
+        }
+        position += size;
+        length -= size;
+    }
+    return 0;
+}
+
+static int allocate(int fd, uint64_t position, uint64_t length) {
+    int result;
+
+    assert(length > 0);
+    do {
+        result = fallocate(fd, 0, (off_t)position, (off_t)length);
+    } while (result != 0 && errno == EINTR);
+    if (result == 0) {
+        return 0;
+    }
+    if (errno == EOPNOTSUPP || errno == ENOSYS) {
+        return allocate_by_writing(fd, position, length);
+    }
+    return -errno;
+}
+
+static int sync_file(int fd) {
+    int result;
+
+    do {
+        result = fdatasync(fd);
+    } while (result != 0 && errno == EINTR);
+    return result != 0 ? -errno : 0;
+}
+
+static int sync_directory(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = 0;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (fsync(fd) != 0 && errno != EINVAL) { /* EINVAL: this file system has no need of it */
+        result = -errno;
+    }
+    (void)close(fd);
+    return result;
+}
+
+static int map(int fd, uint64_t position, size_t length, bool writable, void **address) {
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *mapped = mmap(NULL, length, protection, MAP_SHARED, fd, (off_t)position);
+
+    if (mapped == MAP_FAILED) {
+        return -errno;
+    }
+    *address = mapped;
+    return 0;
+}
+
+static int unmap(void *address, size_t length) {
+    return munmap(address, length) != 0 ? -errno : 0;
+}
+
+static int populate(void *address, size_t length) {
+    if (madvise(address, length, MADV_POPULATE_WRITE) == 0 || errno == EINVAL || errno == EINTR) {
+        return 0;
+    }
+    return errno == EFAULT ? -ENOSPC : -errno;
+}
+
+static int rename_file(const char *from, const char *to) {
+    return rename(from, to) != 0 ? -errno : 0;
+}
+
+static int remove_file(const char *path) {
+    return unlink(path) != 0 ? -errno : 0;
+}
+
+static int make_directory(const char *path) {
+    return mkdir(path, DIRECTORY_MODE) != 0 ? -errno : 0;
+}
+
+static int list_directory(const char *path, platform_visit visit, void *context) {
+    DIR *directory = opendir(path);
+    int result = 0;
+
+    if (directory == NULL) {
+        return -errno;
+    }
+    while (result == 0) {
+        struct dirent *found;
+
+        errno = 0;
+        found = readdir(directory);
+        if (found == NULL) {
+            result = -errno;
+            break;
+        }
+        if (strcmp(found->d_name, ".") != 0 && strcmp(found->d_name, "..") != 0) {
+            result = visit(context, found->d_name);
+        }
+    }
+    (void)closedir(directory);
+    return result;
+}
+
+static int absolute_path(const char *path, char *absolute, size_t size) {
+    char *resolved = realpath(path, NULL);
+    int result = 0;
+
+    if (resolved == NULL) {
+        return -errno;
+    }
+    if (strlen(resolved) >= size) {
+        result = -ENAMETOOLONG;
+    } else {
+        memcpy(absolute, resolved, strlen(resolved) + 1);
+    }
+    free(resolved);
+    return result;
+}
+
+static struct flock byte_lock(short type, uint64_t byte) {
+    struct flock lock;
+
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = (off_t)byte;
+    lock.l_len = 1;
+    return lock;
+}
+
+static int lock_byte(int fd, uint64_t byte) {
+    struct flock lock = byte_lock(F_WRLCK, byte);
+
+    if (fcntl(fd, SET_LOCK, &lock) != 0) {
+        return errno == EACCES ? -EAGAIN : -errno;
+    }
+    return 0;
+}
+
+static int unlock_byte(int fd, uint64_t byte) {
+    struct flock lock = byte_lock(F_UNLCK, byte);
+
+    return fcntl(fd, SET_LOCK, &lock) != 0 ? -errno : 0;
+}
+
+static int byte_is_locked(int fd, uint64_t byte) {
+    struct flock lock = byte_lock(F_WRLCK, byte);
+
+    if (fcntl(fd, GET_LOCK, &lock) != 0) {
+        return -errno;
+    }
+    return lock.l_type != F_UNLCK;
+}
+
+static int64_t now(void) {
+    struct timespec at;
+
+    (void)clock_gettime(CLOCK_REALTIME, &at);
+    return (int64_t)at.tv_sec * NANOSECONDS_PER_SECOND + at.tv_nsec;
+}
+
+static uint32_t process(void) {
+    return (uint32_t)getpid();
+}
+
+/* Linux gives each start a random UUID; FNV-1a makes a number of it. */
+static uint64_t boot(void) {
+    unsigned char text[64];
+    uint64_t hash = 14695981039346656037u;
+    int fd = open_file("/proc/sys/kernel/random/boot_id", PLATFORM_READ);
+    ssize_t count;
+
+    if (fd < 0) {
+        return 0;
+    }
+    count = read(fd, text, sizeof text);
+    (void)close(fd);
+    for (ssize_t i = 0; i < count; i++) {
+        hash = (hash ^ text[i]) * 1099511628211u;
+    }
+    return count > 0 ? hash : 0;
+}
+
+const platform_calls platform_system = {
+    .open_file = open_file,
+    .close_file = close_file,
+    .file_info = file_info,
+    .path_info = path_info,
+    .read_at = read_at,
+    .write_at = write_at,
+    .truncate_file = truncate_file,
+    .allocate = allocate,
+    .sync_file = sync_file,
+    .sync_directory = sync_directory,
+    .map = map,
+    .unmap = unmap,
+    .populate = populate,
+    .rename_file = rename_file,
+    .remove_file = remove_file,
+    .make_directory = make_directory,
+    .list_directory = list_directory,
+    .absolute_path = absolute_path,
+    .lock_byte = lock_byte,
+    .unlock_byte = unlock_byte,
+    .byte_is_locked = byte_is_locked,
+    .now = now,
+    .process = process,
+    .boot = boot,
+};
+
+const platform_calls *platform = &platform_system;
+
+void platform_use(const platform_calls *calls) {
+    platform = calls != NULL ? calls : &platform_system;
+}

@@ -1,0 +1,144 @@
+/* shard.h -- what the rooms of a shard share: opening, writing, recovery, checkpoints, reading.
+**
+** Decides: which process and which thread may touch what.
+**
+**   home, state, list     any thread; `mutex` guards the list and what goes with it
+**   tail, room, txn       the holder of the writer's lock, nobody else
+**   state                 shared by all processes; see state.h
+**
+** Data flows one way: writer.c fills segments and publishes an end; cursors read up to it.
+*/
+#ifndef COMET_SHARD_H
+#define COMET_SHARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "append.h"
+#include "comet.h"
+#include "entry.h"
+#include "index.h"
+#include "lock.h"
+#include "log.h"
+#include "manifest.h"
+#include "segment.h"
+#include "state.h"
+
+/* Where the next entry goes, and what its timestamp is compared with. */
+typedef struct write_tail {
+    index_tail index;
+    size_t segment_count;      /* of the writer's list; the last one is written to */
+    int64_t time_high;         /* highest timestamp of the shard */
+    uint64_t disorder_end;
+    uint64_t compressed_count; /* of the current segment */
+} write_tail;
+
+typedef struct txn_savepoint {
+    int level;
+    write_tail tail;
+} txn_savepoint;
+
+/* The one transaction that a process can have on a shard. */
+struct comet_txn {
+    comet_shard *shard;
+    write_tail begin;
+    segment_list *begin_list;
+    segment_list *list;       /* with the segments that this transaction made */
+    bool list_is_saved;       /* index.bin names `list` */
+    bool is_prepared_durably; /* a mark on disk vouches for entries of this transaction */
+    uint64_t bytes;           /* before compression */
+    uint64_t stored_bytes_compressed;
+    uint64_t compressed_entries;
+    txn_savepoint *savepoints;
+    size_t savepoint_count;
+    size_t savepoint_capacity;
+};
+
+struct comet_shard {
+    log_core *log;
+    comet_shard *next; /* in the log's list */
+    unsigned handles;  /* guarded by the log's mutex */
+    uint32_t id;
+    segment_home home;
+    shard_state state;
+
+    pthread_mutex_t mutex;
+    segment_list *list; /* never NULL once open */
+    uint64_t list_generation;
+    shard_lock lock;
+
+    pthread_mutex_t checkpoint_mutex;
+
+    write_tail tail;
+    bool tail_is_loaded;
+    bool manifest_is_stale; /* index.bin names segments that were rolled back */
+    append_room room;
+    entry_encoder *encoder;
+    struct comet_txn txn;
+    atomic_uint rollbacks; /* cursors on a transaction's own entries compare it */
+};
+
+/* ---- shard.c: for log.c ---- */
+
+comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **shard,
+                       comet_error *error);
+/* Checkpoint, save the manifest, cut the files (as far as no writer is at work), and release. */
+void shard_free(comet_shard *shard);
+
+/* ---- shard.c: for its sisters ---- */
+
+/* The newest list that belongs to the committed end; *end is that end.  Release the list. */
+comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *end,
+                            comet_error *error);
+
+/* Put another list in force in this process. */
+void shard_set_list(comet_shard *shard, segment_list *list, uint64_t generation);
+
+/* Write index.bin from `list`, durably, and tell everyone.  Needs the writer's lock. */
+comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_t end_offset,
+                                 uint64_t end_position, comet_error *error);
+
+/* The writer's lock, its file opened when first needed. */
+comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *error);
+
+/* "<directory>/<name>" of this shard. */
+comet_status shard_path(const comet_shard *shard, const char *name, char path[PATH_BYTES_MAX],
+                        comet_error *error);
+
+/* COMET_MISUSE after a fork. */
+comet_status shard_check_process(const comet_shard *shard, comet_error *error);
+
+/* ---- writer.c ---- */
+
+/* The tail as of the committed end.  Needs the writer's lock. */
+comet_status writer_load_tail(comet_shard *shard, comet_error *error);
+
+/* Facts of a segment whose blocks are all finished, with `end` one past its last entry. */
+comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, uint64_t end,
+                                  uint64_t bytes, manifest_segment *facts, comet_error *error);
+
+/* ---- checkpoint.c ---- */
+
+/* Mark what is committed, and with `durable` bring it onto the disk.  Does not wait for writers, nor
+** they for it. */
+comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *error);
+
+/* Where entry `end` - 1 ends, and the checksum of its block up to there. */
+comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed,
+                                index_mark *mark, comet_error *error);
+
+/* ---- recovery.c ---- */
+
+/* Make shard->state and shard->list right.  With a writable home, under the writer's lock, the
+** files as well; else in memory alone. */
+comet_status recovery_run(comet_shard *shard, comet_error *error);
+
+/* After a writer died: take back what it had not published.  Needs the writer's lock. */
+comet_status recovery_take_over(comet_shard *shard, comet_error *error);
+
+/* Load the list that index.bin names. */
+comet_status recovery_load_list(comet_shard *shard, segment_list *previous, segment_list **list,
+                                comet_error *error);
+
+#endif

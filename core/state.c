@@ -1,0 +1,95 @@
+/* state.c -- opening comet.state and judging it. */
+#include "state.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "memory.h"
+#include "platform.h"
+#include "status.h"
+
+#define STATE_MAGIC_VALUE UINT64_C(0x315453544D4F43FF) /* "\xFFCOMTST1": no plausible count */
+
+static_assert(STATE_TIME_HIGH + 8 <= STATE_BYTES, "our part must fit");
+static_assert(STATE_MAGIC % 8 == 0, "fields are aligned");
+
+static comet_status state_map(const char *path, bool writable, shard_state *state, comet_error *error) {
+    platform_info info;
+    void *mapped = NULL;
+    int result = platform->file_info(state->fd, &info);
+
+    if (result == 0 && info.size_bytes != STATE_BYTES) {
+        if (!writable) {
+            return error_set(error, COMET_NOT_FOUND, 0, "%s has %llu bytes instead of %u", path,
+                             (unsigned long long)info.size_bytes, STATE_BYTES);
+        }
+        result = platform->truncate_file(state->fd, STATE_BYTES);
+    }
+    /* Blocks before stores: a full disk is an error here, not a SIGBUS later. */
+    if (result == 0 && writable) {
+        result = platform->allocate(state->fd, 0, STATE_BYTES);
+    }
+    if (result == 0) {
+        result = platform->map(state->fd, 0, STATE_BYTES, writable, &mapped);
+    }
+    if (result != 0) {
+        comet_status status = result == -ENOSPC ? COMET_FULL : COMET_IO;
+        return error_set(error, status, -result, "cannot map %s", path);
+    }
+    state->bytes = mapped;
+    return COMET_OK;
+}
+
+comet_status state_open(const char *path, bool writable, shard_state *state, comet_error *error) {
+    comet_status status;
+    unsigned mode = writable ? PLATFORM_WRITE | PLATFORM_CREATE : PLATFORM_READ;
+
+    state->bytes = NULL;
+    state->writable = writable;
+    state->fd = platform->open_file(path, mode);
+    if (state->fd < 0) {
+        int reason = -state->fd;
+        state->fd = -1;
+        return error_set(error, reason == ENOENT ? COMET_NOT_FOUND : COMET_IO, reason,
+                         "cannot open %s", path);
+    }
+    status = state_map(path, writable, state, error);
+    if (status != COMET_OK) {
+        (void)platform->close_file(state->fd);
+        state->fd = -1;
+    }
+    return status;
+}
+
+comet_status state_detach(shard_state *state, comet_error *error) {
+    state->fd = -1;
+    state->writable = true;
+    state->bytes = memory_allocate_zeroed(STATE_BYTES);
+    return state->bytes == NULL ? memory_failed(error, STATE_BYTES) : COMET_OK;
+}
+
+void state_close(shard_state *state) {
+    if (state->bytes != NULL && state->fd < 0) {
+        memory_release(state->bytes);
+    } else if (state->bytes != NULL) {
+        (void)platform->unmap(state->bytes, STATE_BYTES);
+        (void)platform->close_file(state->fd);
+    }
+    state->bytes = NULL;
+    state->fd = -1;
+}
+
+bool state_is_trusted(const shard_state *state) {
+    uint64_t end = state_end(state);
+
+    return state_load(state, STATE_MAGIC) == STATE_MAGIC_VALUE &&
+           state_load(state, STATE_VERSION) == 1 && end <= (uint64_t)COMET_OFFSET_MAX &&
+           state_load(state, STATE_BOOT) == platform->boot() &&
+           (int64_t)state_load(state, STATE_LAST_ENTRY) < (int64_t)end;
+}
+
+void state_trust(shard_state *state) {
+    state_store(state, STATE_VERSION, 1);
+    state_store(state, STATE_BOOT, platform->boot());
+    state_store(state, STATE_MAGIC, STATE_MAGIC_VALUE);
+}

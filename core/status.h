@@ -1,0 +1,26 @@
+/* status.h -- how the core reports a failure.
+**
+** Decides: how a comet_error is filled.  A message is one sentence that names the thing, the reason
+** and, where there is one, the cure; the system's own reason is added behind a colon.
+*/
+#ifndef COMET_CORE_STATUS_H
+#define COMET_CORE_STATUS_H
+
+#include "comet.h"
+
+/* Return from the current function with the status of `call` unless it is COMET_OK. */
+#define FORWARD(call)                                                                              \
+    do {                                                                                           \
+        comet_status forward_status_ = (call);                                                     \
+        if (forward_status_ != COMET_OK) {                                                         \
+            return forward_status_;                                                                \
+        }                                                                                          \
+    } while (0)
+
+/* Fill *error (may be NULL) and return `status`, so that one can write `return error_set(...)`.
+** With `system_errno` not 0, ": " and the system's text for it are appended.  A message that is too
+** long is cut.  Arguments may point into error->message.  errno is left as it was. */
+comet_status error_set(comet_error *error, comet_status status, int system_errno,
+                       const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,46 @@
+/* window.h -- mapped parts of data files, shared by all cursors of a log.
+**
+** Decides: how much of the segments is mapped at a time.  Whole segments would be too many addresses
+** for a 32-bit device, and 256 shards of 1 GiB for any.  A window is counted by those who read it;
+** one that nobody reads stays mapped until the pool passes its limit, the longest unused going first.
+**
+** Thread rule: a pool may be used by any thread.  A window is valid between acquire and release.
+*/
+#ifndef COMET_WINDOW_H
+#define COMET_WINDOW_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "comet.h"
+
+typedef struct map_window {
+    struct map_window *newer, *older; /* in the pool's list */
+    const void *owner;                /* whose file it is */
+    unsigned char *bytes;
+    uint64_t position;                /* of bytes[0] in the file */
+    uint64_t length;
+    unsigned readers;
+} map_window;
+
+typedef struct window_pool {
+    pthread_mutex_t mutex;
+    map_window *newest, *oldest;
+    uint64_t mapped_bytes;
+    uint64_t limit_bytes;
+} window_pool;
+
+void window_pool_open(window_pool *pool, uint64_t limit_bytes);
+void window_pool_close(window_pool *pool);
+
+/* A window over [position, position + length) of `owner`'s file `fd`, which has `file_bytes`.
+** The caller has made sure that the range lies in the file. */
+comet_status window_acquire(window_pool *pool, const void *owner, int fd, uint64_t file_bytes,
+                            uint64_t position, uint64_t length, map_window **window,
+                            comet_error *error);
+void window_release(window_pool *pool, map_window *window);
+
+/* Unmap all windows of `owner`; none may be in use. */
+void window_pool_forget(window_pool *pool, const void *owner);
+
+#endif

@@ -1,0 +1,637 @@
+/* writer.c -- transactions: append, prepare, publish, take back.
+**
+** Decides: what a transaction has done to the files at each moment, so that death at any instruction
+** leaves either all of it or nothing.
+**
+**     append    bytes and index records past the committed end; nobody looks there
+**     prepare   the open block's checksum, index.bin if segments were begun; with sync=full all of
+**               it durable.  All that can fail is done here.
+**     publish   one release store of the committed end in comet.state.  Cannot fail.
+**     rollback  the remembered tail is put back; bytes past it are garbage again
+**
+** A transaction may run over several segments: each new one is begun at once, and removed if the
+** transaction is taken back.
+*/
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "log.h"
+#include "memory.h"
+#include "platform.h"
+#include "shard.h"
+#include "status.h"
+
+#define SEQUENCE_TRIES 1000 /* numbers of new files that may be taken by strays */
+#define SAVEPOINTS_FIRST 8
+
+static const segment_item *tail_item(const comet_txn *txn) {
+    assert(txn->list->count == txn->shard->tail.segment_count);
+    return &txn->list->items[txn->list->count - 1];
+}
+
+/* ---- The tail ---- */
+
+static comet_status load_block(comet_shard *shard, segment_file *file, uint64_t end,
+                               comet_error *error) {
+    index_tail *tail = &shard->tail.index;
+    block_index *index;
+    segment_block block;
+    uint64_t at;
+
+    FORWARD(segment_ready(file, error));
+    index = segment_index(file);
+    index_tail_init(tail, index, segment_first_offset(file));
+    shard->tail.compressed_count = index_noted_compressed(index);
+    if (end == segment_first_offset(file)) {
+        return COMET_OK;
+    }
+    FORWARD(index_find(index, end - 1, &at, error));
+    FORWARD(segment_describe_block(file, at, end, false, &block, error));
+    tail->end_offset = block.first;
+    tail->position = block.position;
+    tail->record_count = at;
+    FORWARD(index_tail_begin(index, tail, error));
+    FORWARD(segment_walk(file, index, tail, NULL, end, end, error));
+    if (tail->end_offset != end) {
+        return segment_corrupt(file, tail->end_offset, end - 1, "are missing or damaged", error);
+    }
+    return COMET_OK;
+}
+
+/* Segments of a transaction that was never published, because its writer died or could not say in
+** index.bin that it took them back: they hold nothing, and go. */
+static comet_status trim_list(comet_shard *shard, segment_list **list, uint64_t end,
+                              comet_error *error) {
+    segment_list *trimmed;
+    size_t count = (*list)->count;
+
+    while (count > 1 && (*list)->items[count - 1].facts.first_offset >= end) {
+        count--;
+    }
+    if (count == (*list)->count) {
+        return COMET_OK;
+    }
+    FORWARD(segment_list_new(count, &trimmed, error));
+    for (size_t i = 0; i < (*list)->count; i++) {
+        if (i < count) {
+            trimmed->items[i] = (*list)->items[i];
+            segment_retain(trimmed->items[i].file);
+        } else {
+            (void)segment_remove((*list)->items[i].file, NULL);
+        }
+    }
+    shard_set_list(shard, trimmed, shard->list_generation);
+    shard->manifest_is_stale = true;
+    segment_list_release(*list);
+    *list = trimmed;
+    return COMET_OK;
+}
+
+comet_status writer_load_tail(comet_shard *shard, comet_error *error) {
+    write_tail *tail = &shard->tail;
+    segment_list *list;
+    uint64_t end;
+    comet_status status;
+
+    shard->tail_is_loaded = false;
+    append_room_close(&shard->room);
+    FORWARD(shard_snapshot(shard, &list, &end, error));
+    memset(tail, 0, sizeof *tail);
+    tail->index.end_offset = end;
+    status = trim_list(shard, &list, end, error);
+    tail->segment_count = list->count;
+    if (status == COMET_OK && list->count > 0) {
+        status = load_block(shard, list->items[list->count - 1].file, end, error);
+    }
+    tail->time_high = (int64_t)state_load(&shard->state, STATE_TIME_HIGH);
+    tail->disorder_end = state_load(&shard->state, STATE_DISORDER_END);
+    segment_list_release(list);
+    shard->tail_is_loaded = status == COMET_OK;
+    return status;
+}
+
+comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, uint64_t end,
+                                  uint64_t bytes, manifest_segment *facts, comet_error *error) {
+    uint64_t disorder = shard->tail.disorder_end;
+    block_index *index = segment_index(item->file);
+
+    *facts = item->facts;
+    facts->entry_count = end - facts->first_offset;
+    facts->bytes = bytes;
+    facts->written_ns = platform->now();
+    facts->compressed_count = shard->tail.compressed_count;
+    facts->disorder_end = disorder > facts->first_offset && disorder <= end ? disorder : 0;
+    facts->has_bounds = facts->entry_count > 0;
+    return index_bounds(index, &facts->time_low, &facts->time_high, error);
+}
+
+/* ---- Begin ---- */
+
+static void txn_end(comet_txn *txn) {
+    comet_shard *shard = txn->shard;
+
+    segment_list_release(txn->begin_list);
+    segment_list_release(txn->list);
+    txn->begin_list = txn->list = NULL;
+    txn->savepoint_count = 0;
+    lock_give(&shard->lock);
+}
+
+/* With several processes each may write its own shards only. */
+static comet_status check_owner(const comet_shard *shard, comet_error *error) {
+    int64_t count = log_value(shard->log, COMET_PROCESS_COUNT);
+    int64_t own = log_value(shard->log, COMET_PROCESS_ID);
+
+    if (count > 1 && shard->id % count != own) {
+        return error_set(error, COMET_READONLY, 0,
+                         "shard %u belongs to process_id %" PRId64 " of %" PRId64
+                         "; this process is %" PRId64,
+                         shard->id, shard->id % count, count, own);
+    }
+    return COMET_OK;
+}
+
+static comet_status txn_ready(comet_shard *shard, bool took_over, comet_error *error) {
+    if (took_over) {
+        shard->tail_is_loaded = false;
+        FORWARD(recovery_take_over(shard, error));
+    }
+    if (!shard->tail_is_loaded || shard->tail.index.end_offset != state_end(&shard->state) ||
+        shard->list_generation != state_load(&shard->state, STATE_GENERATION)) {
+        FORWARD(writer_load_tail(shard, error));
+    }
+    return COMET_OK;
+}
+
+comet_status comet_txn_begin(comet_shard *shard, comet_txn **out, comet_error *error) {
+    comet_txn *txn = &shard->txn;
+    comet_status status;
+    bool took_over = false;
+
+    FORWARD(shard_check_process(shard, error));
+    if (!shard->home.writable) {
+        return error_set(error, COMET_READONLY, 0, "shard %u of %s is open for reading only",
+                         shard->id, log_directory(shard->log));
+    }
+    FORWARD(check_owner(shard, error));
+    FORWARD(shard_lock_take(shard, &took_over, error));
+    status = txn_ready(shard, took_over, error);
+    if (status != COMET_OK) {
+        lock_give(&shard->lock);
+        return status;
+    }
+    txn->shard = shard;
+    txn->begin = shard->tail;
+    txn->list_is_saved = txn->is_prepared_durably = false;
+    txn->bytes = txn->stored_bytes_compressed = txn->compressed_entries = 0;
+    pthread_mutex_lock(&shard->mutex);
+    txn->list = txn->begin_list = shard->list;
+    segment_list_retain(txn->list);
+    segment_list_retain(txn->begin_list);
+    pthread_mutex_unlock(&shard->mutex);
+    assert(txn->list->count == shard->tail.segment_count);
+    *out = txn;
+    return COMET_OK;
+}
+
+/* ---- Append ---- */
+
+/* Replace the transaction's list by one with `count` of its items, and then `added` unless NULL. */
+static comet_status txn_relist(comet_txn *txn, size_t count, const segment_item *added,
+                               comet_error *error) {
+    segment_list *list;
+
+    assert(count <= txn->list->count);
+    FORWARD(segment_list_new(count + (added != NULL ? 1 : 0), &list, error));
+    for (size_t i = 0; i < count; i++) {
+        list->items[i] = txn->list->items[i];
+        segment_retain(list->items[i].file);
+    }
+    if (added != NULL) {
+        list->items[count] = *added;
+    }
+    segment_list_release(txn->list);
+    txn->list = list;
+    return COMET_OK;
+}
+
+static comet_status make_segment(comet_shard *shard, uint64_t first_offset, uint64_t bytes_max,
+                                 segment_item *item, comet_error *error) {
+    uint32_t interval = (uint32_t)log_value(shard->log, COMET_BOUNDARY_INTERVAL);
+    comet_error own;
+    comet_status status = COMET_IO;
+
+    error = error != NULL ? error : &own;
+    memset(item, 0, sizeof *item);
+    item->facts.first_offset = first_offset;
+    item->facts.created_ns = item->facts.written_ns = platform->now();
+    for (unsigned i = 0; i < SEQUENCE_TRIES && status == COMET_IO; i++) {
+        item->facts.sequence = state_load(&shard->state, STATE_LAST_SEQUENCE) + 1;
+        state_store(&shard->state, STATE_LAST_SEQUENCE, item->facts.sequence);
+        status = segment_create(&shard->home, &item->facts, bytes_max, interval, &item->file,
+                                error);
+        if (status == COMET_IO && error->system_errno != EEXIST) {
+            break;
+        }
+    }
+    return status;
+}
+
+/* Finishing a block reads its bytes: map them where this process has not, or no longer. */
+static comet_status map_open_block(comet_txn *txn, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    const index_tail *tail = &shard->tail.index;
+
+    if (shard->room.bytes != NULL || shard->tail.segment_count == 0 ||
+        index_tail_is_empty(tail)) {
+        return COMET_OK;
+    }
+    return append_room_make(&shard->room, tail_item(txn)->file, tail->block_position,
+                            tail->position, 0, error);
+}
+
+static comet_status finish_block(comet_txn *txn, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    index_tail *tail = &shard->tail.index;
+
+    if (shard->tail.segment_count == 0 || index_tail_is_empty(tail)) {
+        return COMET_OK;
+    }
+    FORWARD(map_open_block(txn, error));
+    index_tail_finish(segment_index(tail_item(txn)->file), tail,
+                      append_at(&shard->room, tail->block_position));
+    return COMET_OK;
+}
+
+/* Finish the current segment, if there is one, and begin the next. */
+static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    write_tail *tail = &shard->tail;
+    uint64_t bytes_max = (uint64_t)log_value(shard->log, COMET_MAX_FILE_SIZE);
+    size_t count = txn->list->count;
+    manifest_segment finished;
+    segment_item made;
+    comet_status status;
+
+    FORWARD(finish_block(txn, error));
+    if (count > 0) {
+        FORWARD(writer_segment_facts(shard, tail_item(txn), tail->index.end_offset,
+                                     tail->index.position, &finished, error));
+        index_note(segment_index(tail_item(txn)->file), tail->index.end_offset,
+                   tail->compressed_count);
+    }
+    bytes_max = bytes_needed > bytes_max ? bytes_needed : bytes_max;
+    atomic_store(&shard->home.bytes_max, bytes_max);
+    FORWARD(make_segment(shard, tail->index.end_offset, bytes_max, &made, error));
+    status = txn_relist(txn, count, &made, error);
+    if (status != COMET_OK) {
+        (void)segment_remove(made.file, NULL);
+        segment_release(made.file);
+        return status;
+    }
+    if (count > 0) {
+        txn->list->items[count - 1].facts = finished;
+    }
+    append_room_close(&shard->room);
+    index_tail_init(&tail->index, segment_index(made.file), made.facts.first_offset);
+    tail->segment_count = count + 1;
+    tail->compressed_count = 0;
+    return COMET_OK;
+}
+
+/* The slow path of an append: room for `size` more bytes, in this segment or the next. */
+static comet_status make_room(comet_txn *txn, uint64_t size, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    write_tail *tail = &shard->tail;
+    uint64_t bytes_max = (uint64_t)log_value(shard->log, COMET_MAX_FILE_SIZE);
+    uint64_t keep;
+
+    if (tail->segment_count == 0 ||
+        (tail->index.position > 0 && tail->index.position + size > bytes_max)) {
+        comet_status status = rotate(txn, size, error);
+        if (status != COMET_OK) {
+            state_add(&shard->state, STATE_FAILED_ROTATIONS, 1);
+            return status;
+        }
+    }
+    keep = index_tail_is_empty(&tail->index) || index_tail_is_full(&tail->index)
+               ? tail->index.position
+               : tail->index.block_position;
+    FORWARD(append_room_make(&shard->room, tail_item(txn)->file, keep, tail->index.position, size,
+                             error));
+    /* The setting may have become smaller than the file is long. */
+    if (shard->room.ready_end > bytes_max && tail->index.position + size <= bytes_max) {
+        shard->room.ready_end = bytes_max;
+    }
+    return COMET_OK;
+}
+
+static void append_entry(comet_txn *txn, const void *stored, size_t stored_size,
+                         int64_t timestamp) {
+    comet_shard *shard = txn->shard;
+    write_tail *tail = &shard->tail;
+    unsigned char *at = append_at(&shard->room, tail->index.position);
+
+    entry_header_store(at, (uint32_t)stored_size, timestamp);
+    memcpy(at + ENTRY_HEADER_BYTES, stored, stored_size);
+    index_tail_add(&tail->index, ENTRY_HEADER_BYTES + stored_size, timestamp);
+    if (timestamp < tail->time_high) {
+        tail->disorder_end = tail->index.end_offset;
+    } else {
+        tail->time_high = timestamp;
+    }
+    if (index_tail_is_full(&tail->index)) {
+        index_tail_finish(segment_index(tail_item(txn)->file), &tail->index,
+                          append_at(&shard->room, tail->index.block_position));
+    }
+}
+
+static comet_status append_check(const comet_txn *txn, size_t size, int64_t timestamp,
+                                 comet_error *error) {
+    FORWARD(shard_check_process(txn->shard, error));
+    if (size > COMET_ENTRY_BYTES_MAX) {
+        return error_set(error, COMET_TOO_BIG, 0,
+                         "an entry has at most %u bytes; this one has %zu", COMET_ENTRY_BYTES_MAX,
+                         size);
+    }
+    if (timestamp < 0) {
+        return error_set(error, COMET_INVALID, 0,
+                         "a timestamp is nanoseconds since 1970, not negative; this one is %" PRId64,
+                         timestamp);
+    }
+    return COMET_OK;
+}
+
+comet_status comet_txn_append(comet_txn *txn, const void *data, size_t size, int64_t timestamp,
+                              uint64_t *offset, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    index_tail *tail = &shard->tail.index;
+    int64_t compress_from = log_value(shard->log, COMET_MIN_COMPRESS_SIZE);
+    const void *stored = size > 0 ? data : "";
+    size_t stored_size = size;
+    bool compressed = false;
+
+    FORWARD(append_check(txn, size, timestamp, error));
+    if ((int64_t)size >= compress_from || entry_is_frame(stored, size)) {
+        int level = (int)log_value(shard->log, COMET_COMPRESS_LEVEL);
+        FORWARD(entry_encode(shard->encoder, data, size, compress_from, level, &stored,
+                             &stored_size, &compressed, error));
+    }
+    if (tail->position + ENTRY_HEADER_BYTES + stored_size > shard->room.ready_end) {
+        FORWARD(make_room(txn, ENTRY_HEADER_BYTES + stored_size, error));
+    }
+    if (tail->record_count == 0 || index_tail_is_full(tail)) {
+        FORWARD(index_tail_begin(segment_index(tail_item(txn)->file), tail, error));
+    }
+    *offset = tail->end_offset;
+    append_entry(txn, stored, stored_size, timestamp);
+    txn->bytes += size;
+    if (compressed) {
+        txn->stored_bytes_compressed += stored_size;
+        txn->compressed_entries++;
+        shard->tail.compressed_count++;
+    }
+    return COMET_OK;
+}
+
+uint64_t comet_txn_end(const comet_txn *txn) {
+    return txn->shard->tail.index.end_offset;
+}
+
+comet_shard *comet_txn_shard(const comet_txn *txn) {
+    return txn->shard;
+}
+
+/* ---- Prepare ---- */
+
+/* Data first, then the mark that vouches for it. */
+static comet_status make_durable(comet_txn *txn, comet_error *error) {
+    const write_tail *tail = &txn->shard->tail;
+    const segment_list *list = txn->list;
+    size_t first = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+    index_mark mark = {tail->index.end_offset, tail->index.position, tail->index.crc};
+
+    for (size_t i = first; i < list->count; i++) {
+        segment_file *file = list->items[i].file;
+        int result;
+        if (i + 1 < list->count) {
+            FORWARD(segment_sync(file, error));
+            continue;
+        }
+        result = platform->sync_file(segment_fd(file));
+        if (result != 0) {
+            return error_set(error, COMET_IO, -result, "cannot make %s durable",
+                             segment_path(file));
+        }
+        index_mark_store(segment_index(file), &mark);
+        FORWARD(index_sync(segment_index(file), error));
+    }
+    txn->is_prepared_durably = true;
+    state_add(&txn->shard->state, STATE_SYNC_COUNT, 1);
+    return COMET_OK;
+}
+
+comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    write_tail *tail = &shard->tail;
+    block_index *index;
+
+    FORWARD(shard_check_process(shard, error));
+    if (tail->segment_count == 0 || tail->index.end_offset == txn->begin.index.end_offset) {
+        return COMET_OK;
+    }
+    index = segment_index(tail_item(txn)->file);
+    FORWARD(finish_block(txn, error));
+    index_note(index, tail->index.end_offset, tail->compressed_count);
+    if (txn->list != txn->begin_list || shard->manifest_is_stale) {
+        FORWARD(shard_save_manifest(shard, txn->list, state_end(&shard->state),
+                                    txn->begin.index.position, error));
+        shard->manifest_is_stale = false;
+        txn->list_is_saved = txn->list != txn->begin_list;
+    }
+    if (log_value(shard->log, COMET_SYNC) == COMET_SYNC_FULL) {
+        FORWARD(make_durable(txn, error));
+    }
+    return COMET_OK;
+}
+
+/* ---- Publish ---- */
+
+static void count_transaction(const comet_txn *txn, uint64_t entries) {
+    shard_state *state = &txn->shard->state;
+    size_t made = txn->shard->tail.segment_count - txn->begin.segment_count;
+
+    state_bump(state, STATE_TOTAL_BYTES, txn->bytes);
+    state_bump(state, STATE_TOTAL_WRITES, entries);
+    state_bump(state, STATE_TOTAL_BATCHES, 1);
+    state_store(state, STATE_LAST_BATCH, entries);
+    state_bump(state, STATE_SKIPPED_COMPRESSION, entries - txn->compressed_entries);
+    if (txn->compressed_entries > 0) {
+        state_bump(state, STATE_COMPRESSED_BYTES, txn->stored_bytes_compressed);
+        state_bump(state, STATE_COMPRESSED_ENTRIES, txn->compressed_entries);
+    }
+    if (made > 0) {
+        state_bump(state, STATE_FILES_CREATED, made);
+        state_bump(state, STATE_FILE_ROTATIONS, made - (txn->begin.segment_count == 0 ? 1 : 0));
+        state_store(state, STATE_CURRENT_FILES, txn->shard->tail.segment_count);
+    }
+}
+
+/* Segments that this transaction finished have room to spare; failing to cut costs disk only. */
+static void cut_finished(const comet_txn *txn) {
+    size_t first = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+
+    for (size_t i = first; i + 1 < txn->list->count; i++) {
+        (void)segment_cut(txn->list->items[i].file, txn->list->items[i].facts.bytes, NULL);
+    }
+}
+
+void comet_txn_publish(comet_txn *txn) {
+    comet_shard *shard = txn->shard;
+    const write_tail *tail = &shard->tail;
+    shard_state *state = &shard->state;
+    uint64_t end = tail->index.end_offset;
+    uint64_t entries = end - txn->begin.index.end_offset;
+
+    if (entries > 0) {
+        assert(txn->list == txn->begin_list || txn->list_is_saved);
+        count_transaction(txn, entries);
+        state_store(state, STATE_TIME_HIGH, (uint64_t)tail->time_high);
+        state_store(state, STATE_DISORDER_END, tail->disorder_end);
+        state_store(state, STATE_WRITE_POSITION, tail->index.position);
+        state_publish(state, end);
+        state_store(state, STATE_LAST_ENTRY, end - 1);
+        if (txn->is_prepared_durably) {
+            state_store(state, STATE_DURABLE_END, end);
+        } else {
+            log_wake_upkeep(shard->log, end - state_load(state, STATE_DURABLE_END));
+        }
+        if (txn->list != txn->begin_list) {
+            cut_finished(txn);
+        }
+    }
+    txn_end(txn);
+}
+
+/* ---- Taking back ---- */
+
+/* Remove the segments that stand in the list past the tail's. */
+static void drop_segments(comet_txn *txn) {
+    comet_shard *shard = txn->shard;
+    size_t keep = shard->tail.segment_count;
+
+    if (txn->list->count == keep) {
+        return;
+    }
+    append_room_close(&shard->room);
+    for (size_t i = keep; i < txn->list->count; i++) {
+        (void)segment_remove(txn->list->items[i].file, NULL);
+    }
+    shard->manifest_is_stale |= txn->list_is_saved;
+    if (keep == txn->begin_list->count) {
+        segment_list_release(txn->list);
+        txn->list = txn->begin_list;
+        segment_list_retain(txn->list);
+        txn->list_is_saved = false;
+    } else if (txn_relist(txn, keep, NULL, NULL) != COMET_OK) {
+        /* No memory for a shorter list: the items stay, hidden behind the count. */
+        for (size_t i = keep; i < txn->list->count; i++) {
+            segment_release(txn->list->items[i].file);
+        }
+        txn->list->count = keep;
+    }
+}
+
+static void restore_tail(comet_txn *txn, const write_tail *tail) {
+    comet_shard *shard = txn->shard;
+
+    if (shard->tail.index.end_offset == tail->index.end_offset &&
+        shard->tail.segment_count == tail->segment_count) {
+        return;
+    }
+    shard->tail = *tail;
+    drop_segments(txn);
+    if (tail->index.block_position < shard->room.window_position) {
+        append_room_close(&shard->room);
+    }
+    if (tail->segment_count > 0) {
+        index_tail_restore(segment_index(tail_item(txn)->file), &shard->tail.index);
+    }
+    atomic_fetch_add(&shard->rollbacks, 1);
+}
+
+void comet_txn_rollback(comet_txn *txn) {
+    bool was_saved;
+
+    if (txn == NULL || log_is_forked(txn->shard->log)) {
+        return;
+    }
+    was_saved = txn->list_is_saved;
+    restore_tail(txn, &txn->begin);
+    if (was_saved && shard_save_manifest(txn->shard, txn->begin_list, txn->begin.index.end_offset,
+                                         txn->begin.index.position, NULL) == COMET_OK) {
+        txn->shard->manifest_is_stale = false;
+    }
+    if (txn->begin.segment_count > 0) {
+        index_note(segment_index(tail_item(txn)->file), txn->begin.index.end_offset,
+                   txn->begin.compressed_count);
+    }
+    /* A power cut must not bring back what a mark vouched for and was then taken back. */
+    if (txn->is_prepared_durably && txn->begin.segment_count > 0) {
+        (void)make_durable(txn, NULL);
+    }
+    txn_end(txn);
+}
+
+static size_t savepoint_find(const comet_txn *txn, int level) {
+    size_t i = 0;
+
+    while (i < txn->savepoint_count && txn->savepoints[i].level < level) {
+        i++;
+    }
+    return i;
+}
+
+comet_status comet_txn_savepoint(comet_txn *txn, int level, comet_error *error) {
+    size_t i = savepoint_find(txn, level);
+
+    FORWARD(shard_check_process(txn->shard, error));
+    if (i < txn->savepoint_count) {
+        return COMET_OK;
+    }
+    if (txn->savepoint_count == txn->savepoint_capacity) {
+        size_t capacity = txn->savepoint_capacity > 0 ? 2 * txn->savepoint_capacity
+                                                      : SAVEPOINTS_FIRST;
+        txn_savepoint *grown = memory_resize(txn->savepoints, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return memory_failed(error, capacity * sizeof *grown);
+        }
+        txn->savepoints = grown;
+        txn->savepoint_capacity = capacity;
+    }
+    txn->savepoints[i].level = level;
+    txn->savepoints[i].tail = txn->shard->tail;
+    txn->savepoint_count = i + 1;
+    return COMET_OK;
+}
+
+void comet_txn_release(comet_txn *txn, int level) {
+    txn->savepoint_count = savepoint_find(txn, level);
+}
+
+void comet_txn_rollback_to(comet_txn *txn, int level) {
+    size_t i = savepoint_find(txn, level);
+
+    if (log_is_forked(txn->shard->log)) {
+        return;
+    }
+    if (i == txn->savepoint_count) {
+        restore_tail(txn, &txn->begin);
+        return;
+    }
+    restore_tail(txn, &txn->savepoints[i].tail);
+    txn->savepoints[i].level = level;
+    txn->savepoint_count = i + 1;
+}

@@ -1,0 +1,378 @@
+/* comet.h -- an embedded, segmented, append-only log for telemetry.
+**
+** A *log* is a directory of *shards*.  A shard is one ordered stream of entries; each entry has an
+** *offset* (0, 1, 2 ..., never reused) and a *timestamp* (nanoseconds since the Unix epoch), and is
+** up to 128 MiB of bytes.  A shard is stored as a chain of *segments*, data files that are
+** immutable once the next one is begun.
+**
+**     writer   comet_log_open -> comet_shard_open -> comet_txn_begin -> comet_txn_append ...
+**              -> comet_txn_prepare -> comet_txn_publish
+**     reader   comet_log_open -> comet_shard_open -> comet_cursor_open -> comet_cursor_seek
+**              -> comet_cursor_data -> comet_cursor_next ... until COMET_DONE
+**
+** Caveats, first
+**   - One writer per shard at a time, over all processes; a second one gets COMET_BUSY.  Readers
+**     never wait and never make a writer wait.
+**   - Network file systems are not supported: shared mappings and file locks must work.
+**   - After fork() a handle of the parent is dead in the child: every call returns COMET_MISUSE
+**     and touches no file.  Open anew in the child.
+**   - The log directory is not part of the database file; a backup of one is no backup of the other.
+**
+** Threads: comet_log and comet_shard may be used by any number of threads at once.  A comet_txn or
+** a comet_cursor belongs to one thread at a time, but may wander between threads.
+**
+** Errors: every fallible function returns a comet_status and describes a failure in *error, which
+** may be NULL.  Results go through out-parameters, which a failure leaves untouched.  The library
+** prints nothing and never ends the process.
+**
+** Where the ideas come from: shards, segments, offsets, groups and retention from Apache Kafka;
+** the file formats from the Go package github.com/orbiterhq/comet; the header's manners from LMDB.
+*/
+#ifndef COMET_H
+#define COMET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define COMET_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define COMET_API __attribute__((visibility("default")))
+#else
+#define COMET_API
+#endif
+
+/* ---- Status ---------------------------------------------------------------------------------- */
+
+/* A short closed list.  The message says the rest. */
+typedef enum comet_status {
+    COMET_OK = 0,
+    COMET_DONE = 1,       /* a cursor has no further entry; not an error */
+    COMET_NOMEM = 2,      /* an allocation failed */
+    COMET_INVALID = 3,    /* an argument is not allowed; the message says what is */
+    COMET_NOT_FOUND = 4,  /* no such log, shard, setting or entry */
+    COMET_BUSY = 5,       /* another writer holds the shard; try again */
+    COMET_FULL = 6,       /* the disk, a quota or a size limit is full */
+    COMET_IO = 7,         /* a system call failed; error->system_errno says why */
+    COMET_CORRUPT = 8,    /* bytes on disk are not what was written */
+    COMET_READONLY = 9,   /* opened read-only, or the directory may not be written */
+    COMET_TOO_BIG = 10,   /* an entry over COMET_ENTRY_BYTES_MAX */
+    COMET_CONFLICT = 11,  /* a setting contradicts what another handle has asked for */
+    COMET_ABORTED = 12,   /* the cursor stood on entries that have been rolled back */
+    COMET_MISUSE = 13     /* a handle carried over a fork() */
+} comet_status;
+
+/* Room for two paths and a sentence. */
+#define COMET_MESSAGE_BYTES 1024
+
+/* What went wrong: which file, where, why, and what to do. */
+typedef struct comet_error {
+    comet_status status;
+    int system_errno; /* 0 where no system call was involved */
+    char message[COMET_MESSAGE_BYTES];
+} comet_error;
+
+/* The name of a status ("COMET_BUSY"); static memory. */
+COMET_API const char *comet_status_name(comet_status status);
+
+/* ---- Limits ---------------------------------------------------------------------------------- */
+
+#define COMET_ENTRY_BYTES_MAX (128u * 1024 * 1024) /* one entry, before and after compression */
+#define COMET_SHARD_ID_MAX UINT32_MAX
+#define COMET_OFFSET_MAX (INT64_MAX - 1)
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+/* Where the library takes its memory from; sizes in bytes.  resize(NULL, n) allocates,
+** release(NULL) does nothing.  Both must be thread-safe. */
+typedef struct comet_allocator {
+    void *(*resize)(void *memory, size_t size);
+    void (*release)(void *memory);
+} comet_allocator;
+
+/* Choose the allocator, once for the process and before any other call; the default is the C
+** library's.  A second call with another allocator while a log is open returns COMET_MISUSE. */
+COMET_API comet_status comet_set_allocator(const comet_allocator *allocator);
+
+/* Release memory that a function of this library handed out.  NULL is fine. */
+COMET_API void comet_free(void *memory);
+
+/* ---- Settings -------------------------------------------------------------------------------- */
+
+typedef enum comet_setting {
+    COMET_MAX_FILE_SIZE,
+    COMET_MIN_COMPRESS_SIZE,
+    COMET_COMPRESS_LEVEL,
+    COMET_BOUNDARY_INTERVAL,
+    COMET_SYNC,
+    COMET_CHECKPOINT_INTERVAL,
+    COMET_CHECKPOINT_ENTRIES,
+    COMET_MAX_MAPPED_BYTES,
+    COMET_PROCESS_ID,
+    COMET_PROCESS_COUNT,
+    COMET_MAX_AGE,
+    COMET_MAX_SHARD_SIZE,
+    COMET_MAX_TOTAL_SIZE,
+    COMET_PROTECT_UNCONSUMED,
+    COMET_FORCE_DELETE_AFTER,
+    COMET_WHEN_FULL,
+    COMET_UPKEEP,
+    COMET_FILE_GRACE_PERIOD,
+    COMET_MIN_FILES_TO_KEEP,
+    COMET_CLEANUP_INTERVAL,
+    COMET_PRESET,
+    COMET_SETTING_COUNT
+} comet_setting;
+
+typedef enum comet_unit {
+    COMET_UNIT_BYTES,       /* '64MB', '1GiB' or a number of bytes */
+    COMET_UNIT_NANOSECONDS, /* '250ms', '4h', '7d' or a number of nanoseconds */
+    COMET_UNIT_COUNT,       /* a number */
+    COMET_UNIT_SWITCH,      /* on/off, true/false, yes/no, 1/0 */
+    COMET_UNIT_CHOICE       /* one of comet_setting_info.choices */
+} comet_unit;
+
+/* Values of the settings of COMET_UNIT_CHOICE. */
+enum { COMET_SYNC_OFF, COMET_SYNC_NORMAL, COMET_SYNC_FULL };
+enum { COMET_WHEN_FULL_DROP_OLDEST, COMET_WHEN_FULL_REJECT };
+enum { COMET_UPKEEP_THREAD, COMET_UPKEEP_MANUAL };
+enum {
+    COMET_PRESET_DEFAULT,
+    COMET_PRESET_HIGH_COMPRESSION,
+    COMET_PRESET_HIGH_THROUGHPUT,
+    COMET_PRESET_MULTI_PROCESS
+};
+
+/* One setting; static memory. */
+typedef struct comet_setting_info {
+    const char *name;
+    comet_unit unit;
+    int64_t initial; /* the default */
+    int64_t minimum;
+    int64_t maximum;
+    const char *const *choices; /* names of the values 0, 1, ..., ended by NULL; else NULL */
+    bool retention;             /* belongs to comet_retention(), else to comet_config() */
+    bool stored;                /* kept with the log, else of this process only */
+    const char *help;
+} comet_setting_info;
+
+/* NULL where setting is not below COMET_SETTING_COUNT. */
+COMET_API const comet_setting_info *comet_setting_describe(comet_setting setting);
+
+/* A setting by its name; COMET_NOT_FOUND lists all names. */
+COMET_API comet_status comet_setting_find(const char *name, comet_setting *setting,
+                                          comet_error *error);
+
+/* Values for some or all settings; a plain value that may be copied. */
+typedef struct comet_settings {
+    int64_t value[COMET_SETTING_COUNT];
+    bool given[COMET_SETTING_COUNT]; /* named by somebody, not a default */
+} comet_settings;
+
+/* All defaults, none given. */
+COMET_API void comet_settings_init(comet_settings *settings);
+
+/* Parse and check `text` and set it.  A preset also sets the values it stands for where they are not given.
+** COMET_NOT_FOUND: no such name; COMET_INVALID: the value does not parse or is out of range.
+** Either message lists what is allowed. */
+COMET_API comet_status comet_settings_set(comet_settings *settings, const char *name,
+                                          const char *text, comet_error *error);
+
+/* Write a value as a person would ('64MiB', '4h', 'normal'); it parses back to the same value.
+** Always NUL-terminated; `size` of 32 suffices. */
+COMET_API void comet_setting_format(comet_setting setting, int64_t value, char *text, size_t size);
+
+/* ---- Log ------------------------------------------------------------------------------------- */
+
+typedef struct comet_log comet_log;
+typedef struct comet_shard comet_shard;
+typedef struct comet_txn comet_txn;
+typedef struct comet_cursor comet_cursor;
+
+enum {
+    COMET_OPEN_READONLY = 1, /* write not a byte, not even to repair */
+    COMET_OPEN_CREATE = 2    /* make the directory (0700) and its parent's missing last part */
+};
+
+/* Open the log in `directory`; within a process there is one log per directory (device and inode),
+** counted, however often it is opened.  `settings` may be NULL; those given there are stored with
+** the log where they differ, unless another open handle has given a different value
+** (COMET_CONFLICT).  Release with comet_log_close().
+** Errors: COMET_NOT_FOUND without COMET_OPEN_CREATE, COMET_IO, COMET_READONLY, COMET_INVALID (the
+** path is a file, or the settings file does not parse: the message names the line). */
+COMET_API comet_status comet_log_open(const char *directory, unsigned flags,
+                                      const comet_settings *settings, comet_log **log,
+                                      comet_error *error);
+
+/* Give a handle back.  With the last one the log is checkpointed and closed; what fails then is
+** repaired at the next open, so nothing is returned.  All shards, transactions and cursors of this
+** handle must be closed before.  NULL is fine. */
+COMET_API void comet_log_close(comet_log *log);
+
+/* The directory's absolute path, as long as the handle is open. */
+COMET_API const char *comet_log_directory(const comet_log *log);
+
+/* The value in force, and change it for every process (stored ones) or this one. */
+COMET_API comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *value,
+                                         comet_error *error);
+COMET_API comet_status comet_log_configure(comet_log *log, const char *name, const char *text,
+                                           comet_error *error);
+
+/* The ids of all shards that stand in the directory, ascending.  Release *ids with comet_free(). */
+COMET_API comet_status comet_log_shards(comet_log *log, uint32_t **ids, size_t *count,
+                                        comet_error *error);
+
+/* Make everything committed so far durable, in all shards. */
+COMET_API comet_status comet_log_sync(comet_log *log, comet_error *error);
+
+/* ---- Shard ----------------------------------------------------------------------------------- */
+
+/* Open one shard; counted per log.  A shard that does not exist: COMET_NOT_FOUND, unless `create`.
+** O(1) in the number of entries.  Release with comet_shard_close(). */
+COMET_API comet_status comet_shard_open(comet_log *log, uint32_t id, bool create,
+                                        comet_shard **shard, comet_error *error);
+COMET_API void comet_shard_close(comet_shard *shard);
+
+COMET_API uint32_t comet_shard_id(const comet_shard *shard);
+
+/* Make everything committed so far durable; afterwards it survives a power cut. */
+COMET_API comet_status comet_shard_sync(comet_shard *shard, comet_error *error);
+
+/* A shard at a glance, as committed at this moment. */
+typedef struct comet_shard_info {
+    uint64_t first_offset;  /* of the oldest entry kept */
+    uint64_t end_offset;    /* one past the newest entry = the next offset */
+    int64_t time_first;     /* lowest and highest timestamp; meaningless when there is no entry */
+    int64_t time_last;
+    uint64_t bytes;         /* stored bytes of all segments */
+    uint64_t segment_count;
+    uint64_t block_count;   /* index blocks, for cost estimates */
+    uint64_t durable_offset; /* one past the last entry known to survive a power cut */
+    bool in_order;          /* timestamps never decrease */
+    int64_t owner;          /* process that writes now, 0 when none does */
+} comet_shard_info;
+
+COMET_API comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info,
+                                            comet_error *error);
+
+/* One data file. */
+typedef struct comet_segment_info {
+    char file[32];          /* name within the shard's directory */
+    uint64_t first_offset;
+    uint64_t end_offset;
+    int64_t time_first;     /* lowest and highest timestamp; meaningless when there is no entry */
+    int64_t time_last;
+    uint64_t bytes;         /* of data */
+    uint64_t compressed_entries;
+    bool sealed;            /* immutable: a later segment exists */
+} comet_segment_info;
+
+/* All segments, oldest first.  Release *segments with comet_free(). */
+COMET_API comet_status comet_shard_segments(comet_shard *shard, comet_segment_info **segments,
+                                            size_t *count, comet_error *error);
+
+/* How many entries have offsets and timestamps within the bounds (inclusive), about: exact to a
+** block.  For query planners; reads the index only, O(log n), never fails. */
+COMET_API uint64_t comet_shard_estimate(comet_shard *shard, uint64_t offset_first,
+                                        uint64_t offset_last, int64_t time_first,
+                                        int64_t time_last);
+
+/* ---- Transaction ----------------------------------------------------------------------------- */
+
+/* Become the writer of `shard`, until publish or rollback.  Never waits: COMET_BUSY names the
+** process that writes.  If the last writer died, the tail is repaired first.
+** Errors: COMET_BUSY, COMET_READONLY, COMET_IO, COMET_FULL, COMET_NOMEM. */
+COMET_API comet_status comet_txn_begin(comet_shard *shard, comet_txn **txn, comet_error *error);
+
+/* Append one entry; `size` 0 is allowed, then `data` may be NULL.  `timestamp` in nanoseconds, not
+** negative, in any order.  Nobody else sees it before publish.  The offset goes to *offset.
+** On any error the transaction is as before the call. */
+COMET_API comet_status comet_txn_append(comet_txn *txn, const void *data, size_t size,
+                                        int64_t timestamp, uint64_t *offset, comet_error *error);
+
+/* The offset the next append will get. */
+COMET_API uint64_t comet_txn_end(const comet_txn *txn);
+
+/* Savepoints, in the levels of SQLite's xSavepoint: 0, 1, ..., deeper is higher.
+** savepoint remembers this point as `level`; if that level stands already, the earlier point stays.
+** release forgets `level` and all deeper ones.
+** rollback_to goes back to the shallowest point at `level` or deeper, or to the transaction's begin
+** where there is none; keeps that level and forgets the deeper ones.  It cannot fail; the offsets
+** are used again, and cursors that stand on the forgotten entries get COMET_ABORTED. */
+COMET_API comet_status comet_txn_savepoint(comet_txn *txn, int level, comet_error *error);
+COMET_API void comet_txn_release(comet_txn *txn, int level);
+COMET_API void comet_txn_rollback_to(comet_txn *txn, int level);
+
+/* Make ready: on COMET_OK a publish cannot fail, and with sync=full all entries are durable.
+** May be called again, also after further appends.  On an error the transaction is as before. */
+COMET_API comet_status comet_txn_prepare(comet_txn *txn, comet_error *error);
+
+/* Make the prepared entries visible to everyone, all at once, and end the transaction: txn is
+** freed.  Afterwards they survive the death of any process; with sync=full, a power cut. */
+COMET_API void comet_txn_publish(comet_txn *txn);
+
+/* End the transaction without a trace; txn is freed.  NULL is fine. */
+COMET_API void comet_txn_rollback(comet_txn *txn);
+
+COMET_API comet_shard *comet_txn_shard(const comet_txn *txn);
+
+/* ---- Cursor ---------------------------------------------------------------------------------- */
+
+/* What a cursor shall yield; all bounds inclusive.  Order by time ties in offset order (descending: in
+** descending offset order) and is free while the shard's timestamps are in order;
+** otherwise blocks are merged by their bounds, which costs memory for those that overlap. */
+typedef struct comet_range {
+    uint64_t offset_first;
+    uint64_t offset_last;
+    int64_t time_first;
+    int64_t time_last;
+    bool by_time;    /* in timestamp order, else in offset order */
+    bool descending;
+} comet_range;
+
+/* Everything, in offset order. */
+COMET_API void comet_range_init(comet_range *range);
+
+/* A cursor over `shard`.  With `txn` (of the same shard, or NULL) it also sees that transaction's
+** own entries.  Positioned nowhere until seek.  Close with comet_cursor_close(). */
+COMET_API comet_status comet_cursor_open(comet_shard *shard, comet_cursor **cursor,
+                                         comet_error *error);
+COMET_API void comet_cursor_close(comet_cursor *cursor);
+
+/* Take a snapshot (entries committed now, and those of `txn`, which may be NULL) and go to the
+** range's first entry.  COMET_OK: there is one; COMET_DONE: the range is empty. May be called again. */
+COMET_API comet_status comet_cursor_seek(comet_cursor *cursor, comet_txn *txn,
+                                         const comet_range *range, comet_error *error);
+
+/* Go on by one, or over `count` entries (counted from the current one).  COMET_DONE at the end.
+** Skipping costs nothing per entry where the index can tell. */
+COMET_API comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error);
+COMET_API comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error *error);
+
+/* The current entry.  comet_cursor_offset() touches no data at all. */
+COMET_API uint64_t comet_cursor_offset(const comet_cursor *cursor);
+COMET_API comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *timestamp,
+                                              comet_error *error);
+
+/* The current entry's bytes, decompressed.  *data is valid until the next call on this cursor and
+** is never NULL.  COMET_CORRUPT names shard, file and offset; the cursor may go on after it. */
+COMET_API comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
+                                         comet_error *error);
+
+/* ---- Clock and build ------------------------------------------------------------------------- */
+
+/* Now, in nanoseconds since the Unix epoch. */
+COMET_API int64_t comet_now(void);
+
+/* Build facts, one `name value` a line; static memory. */
+COMET_API const char *comet_build_info(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -494,8 +494,9 @@ comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
         state_store(&shard->state, STATE_LAST_ENTRY, state_end(&shard->state) - 1);
         status = writer_load_tail(shard, error);
     }
-    if (status == COMET_OK && shard->list->count > 0) {
-        status = segment_cut(shard->list->items[shard->list->count - 1].file,
+    if (status == COMET_OK && shard->tail.segment_count > 0) {
+        const segment_list *current = shard->list;
+        status = segment_cut(current->items[current->count - 1].file,
                              shard->tail.index.position, error);
     }
     if (status == COMET_OK) {

@@ -129,14 +129,13 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
 /* ---- Opening ---- */
 
 comet_status segment_size(const segment_file *segment, uint64_t *bytes, comet_error *error) {
-    platform_info info;
-    int result = platform->file_info(segment->fd, &info);
+    int64_t size = platform->file_size(segment->fd);
 
-    if (result != 0) {
-        return error_set(error, COMET_IO, -result, "cannot ask for the size of %s",
+    *bytes = size < 0 ? 0 : (uint64_t)size;
+    if (size < 0) {
+        return error_set(error, COMET_IO, (int)-size, "cannot ask for the size of %s",
                          segment->path);
     }
-    *bytes = info.size_bytes;
     return COMET_OK;
 }
 

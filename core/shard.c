@@ -77,6 +77,12 @@ static comet_status reload_list(comet_shard *shard, uint64_t generation, comet_e
     return status;
 }
 
+bool shard_list_is_current(const comet_shard *shard, const segment_list *list, uint64_t *end) {
+    *end = state_end(&shard->state);
+    return list == atomic_load_explicit(&shard->list, memory_order_acquire) &&
+           shard->list_generation == state_load(&shard->state, STATE_GENERATION);
+}
+
 /* The end is loaded before the generation: a list at least as new as the end is found. */
 comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *end,
                             comet_error *error) {
@@ -283,7 +289,9 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     made->list_generation = NEVER_LOADED;
     pthread_mutex_init(&made->mutex, NULL);
     pthread_mutex_init(&made->checkpoint_mutex, NULL);
-    status = segment_list_new(0, &made->list, error);
+    status = segment_list_new(0, &list, error);
+    atomic_init(&made->list, list);
+    list = NULL;
     if (status == COMET_OK) {
         status = entry_encoder_open(&made->encoder, error);
     }
@@ -323,12 +331,13 @@ static void close_cleanly(comet_shard *shard) {
         lock_give(&shard->lock);
         return;
     }
-    segment_item *item = &shard->list->items[tail->segment_count - 1];
+    segment_list *list = shard->list;
+    segment_item *item = &list->items[tail->segment_count - 1];
     if (index_tail_is_empty(&tail->index) ||
         writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
                              &item->facts, NULL) == COMET_OK) {
         (void)segment_cut(item->file, tail->index.position, NULL);
-        (void)shard_save_manifest(shard, shard->list, tail->index.end_offset,
+        (void)shard_save_manifest(shard, list, tail->index.end_offset,
                                   tail->index.position, NULL);
     }
     lock_give(&shard->lock);

@@ -64,8 +64,8 @@ struct comet_shard {
     shard_state state;
 
     pthread_mutex_t mutex;
-    segment_list *list; /* never NULL once open */
-    uint64_t list_generation;
+    _Atomic(segment_list *) list; /* never NULL once open; changed under the mutex only */
+    _Atomic uint64_t list_generation;
     shard_lock lock;
 
     pthread_mutex_t checkpoint_mutex;
@@ -91,6 +91,9 @@ void shard_free(comet_shard *shard);
 /* The newest list that belongs to the committed end; *end is that end.  Release the list. */
 comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *end,
                             comet_error *error);
+
+/* Whether `list` is the one that shard_snapshot() would give; then *end is the committed end. */
+bool shard_list_is_current(const comet_shard *shard, const segment_list *list, uint64_t *end);
 
 /* Put another list in force in this process. */
 void shard_set_list(comet_shard *shard, segment_list *list, uint64_t generation);

@@ -1,0 +1,32 @@
+/* arguments.h -- what stands in the parentheses of CREATE VIRTUAL TABLE.
+**
+** Decides: how `name=value` is written there and which names there are besides the settings:
+**
+**     log='directory'        else the connection's default log
+**     shard=7                else 0
+**     type=auto|text|blob    how data comes back; else auto
+**     any setting=value      as comet_setting_describe() lists them
+**
+** Values may stand bare, or in single or double quotes with the quote doubled inside.
+*/
+#ifndef COMET_EXT_ARGUMENTS_H
+#define COMET_EXT_ARGUMENTS_H
+
+#include "comet.h"
+#include "values.h"
+
+typedef struct table_arguments {
+    char *log; /* NULL for the default log */
+    uint32_t shard;
+    entry_type type;
+    comet_settings settings;
+    bool has_settings;
+} table_arguments;
+
+/* Parse; COMET_INVALID or COMET_NOT_FOUND say what is wrong and what is allowed.  After either
+** outcome release with arguments_clear(). */
+comet_status arguments_parse(int count, const char *const *texts, table_arguments *parsed,
+                             comet_error *error);
+void arguments_clear(table_arguments *parsed);
+
+#endif

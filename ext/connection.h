@@ -1,0 +1,109 @@
+/* connection.h -- what comet keeps for one database connection.
+**
+** Decides: which log a reference means, which handles of the core a connection holds, and until
+** when: a log or shard is opened once per connection and stays open until the connection closes. 
+** All comet tables and functions of a connection share these handles, and with them the
+** connection's transaction (transaction.h).
+**
+** A log reference is the name of a comet table of this connection ('events', 'main.events'), else a
+** directory; a relative one is relative to the main database file's directory, or for :memory: to
+** the working directory.  Left out, it is $COMET_DIR, else <database file>-comet, else a private
+** directory below $TMPDIR (or /tmp) that is removed when the connection closes.
+**
+** Threads: as SQLite's connection, one at a time.
+*/
+#ifndef COMET_EXT_CONNECTION_H
+#define COMET_EXT_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "comet.h"
+#include "sqlite.h"
+
+/* One shard as this connection uses it. */
+typedef struct open_shard {
+    comet_shard *shard;
+    comet_txn *txn; /* this connection's transaction on it, NULL when there is none */
+    uint32_t id;
+    struct open_shard *next;         /* of the same log */
+    struct open_shard *next_writing; /* of those with a txn */
+} open_shard;
+
+typedef struct open_log {
+    char *directory; /* as the reference resolves; the key */
+    comet_log *log;
+    open_shard *shards;
+    struct open_log *next;
+} open_log;
+
+/* A comet table of a schema, known by name.  Belongs to the virtual table that registered it. */
+typedef struct named_table {
+    char *schema;
+    char *name;
+    char *directory;
+    uint32_t shard;
+    struct named_table *next;
+} named_table;
+
+/* The connection's transaction; only transaction.c looks inside. */
+typedef struct transaction {
+    open_shard *writing; /* the shards with a txn */
+    int depth;           /* savepoints that are open: levels 0 .. depth-1 */
+    int participants;    /* virtual tables between xBegin and xCommit or xRollback */
+} transaction;
+
+typedef struct connection {
+    sqlite3 *db;
+    int references; /* modules, functions and virtual tables */
+    bool readonly;  /* sqlite3_cometreadonly_init */
+    bool trusts_schema;
+    open_log *logs;
+    named_table *tables;
+    char *private_directory; /* of the default log of a :memory: database, once it was asked for */
+    transaction transaction;
+} connection;
+
+/* A new connection with one reference, or NULL when out of memory. */
+connection *connection_new(sqlite3 *db, bool readonly);
+connection *connection_share(connection *shared);
+
+/* Give a reference back; the last one closes all handles.  As destructor for SQLite, hence void
+** *. */
+void connection_release(void *shared);
+
+/* To be called in xConnect: the table may not be used by views and triggers, which may come from a
+** hostile database file, unless the application trusts the schema. */
+void connection_protect(const connection *used);
+
+/* Whether TEXT values come as UTF-8. */
+bool connection_is_utf8(const connection *used);
+
+void connection_add_table(connection *used, named_table *table);
+void connection_remove_table(connection *used, named_table *table);
+
+/* The absolute path, or the one relative to the working directory, that `text` means; without text
+** the default log's.  Release *directory with sqlite3_free(). */
+comet_status connection_directory(connection *used, const char *text, char **directory,
+                                  comet_error *error);
+
+/* What a log reference means; `reference` may be NULL. */
+typedef struct log_target {
+    char *directory;
+    uint32_t shard; /* 0 unless the reference is a table of one shard */
+} log_target;
+
+comet_status connection_resolve(connection *used, const char *reference, log_target *target,
+                                comet_error *error);
+void log_target_clear(log_target *target);
+
+/* The connection's handle of the log in `directory`; with `create` the directory is made where it
+** is missing.  Valid as long as the connection. */
+comet_status connection_log(connection *used, const char *directory, bool create, open_log **log,
+                            comet_error *error);
+
+/* The connection's handle of one shard; with `create` log and shard are made where missing. */
+comet_status connection_shard(connection *used, const char *directory, uint32_t id, bool create,
+                              open_shard **shard, comet_error *error);
+
+#endif

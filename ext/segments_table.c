@@ -1,0 +1,141 @@
+/* segments_table.c -- comet_shards(log) and comet_segments(log).
+**
+** Decides: what a person sees of shards and data files.  One shard that cannot be opened is a row
+** that says why in comet_shards; comet_segments leaves it out, as there is nothing to list.  What
+** has no meaning while there is no entry is NULL.
+*/
+#include "segments_table.h"
+
+#include "report.h"
+#include "rowset.h"
+
+typedef void shard_visitor(comet_shard *shard, uint32_t id, const comet_error *failure,
+                           rowset *rows);
+
+/* Visit all shards in order.  A shard that cannot be opened is NULL, and *failure says why. */
+static comet_status visit_shards(connection *used, const char *directory, rowset *rows,
+                                 shard_visitor *visit, comet_error *error) {
+    open_log *log;
+    uint32_t *ids = NULL;
+    size_t count = 0;
+    comet_status status = connection_log(used, directory, false, &log, error);
+
+    if (status == COMET_OK) {
+        status = comet_log_shards(log->log, &ids, &count, error);
+    }
+    if (status != COMET_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        comet_shard *shard = NULL;
+        comet_error failure;
+
+        if (comet_shard_open(log->log, ids[i], false, &shard, &failure) != COMET_OK) {
+            shard = NULL;
+        }
+        visit(shard, ids[i], &failure, rows);
+        comet_shard_close(shard);
+    }
+    comet_free(ids);
+    return COMET_OK;
+}
+
+static void add_meaningful(rowset *rows, bool meaningful, int64_t value) {
+    if (meaningful) {
+        rowset_integer(rows, value);
+    } else {
+        rowset_null(rows);
+    }
+}
+
+static void add_bounds(rowset *rows, uint64_t first_offset, uint64_t end_offset, int64_t time_first,
+                       int64_t time_last) {
+    bool has_entries = end_offset > first_offset;
+
+    add_meaningful(rows, has_entries, (int64_t)first_offset);
+    add_meaningful(rows, has_entries, (int64_t)end_offset - 1);
+    add_meaningful(rows, has_entries, time_first);
+    add_meaningful(rows, has_entries, time_last);
+    rowset_integer(rows, (int64_t)(end_offset - first_offset));
+}
+
+#define SHARD_COLUMNS                                                                              \
+    "shard INTEGER, first_offset INTEGER, last_offset INTEGER, first_timestamp INTEGER,"           \
+    " last_timestamp INTEGER, entries INTEGER, bytes INTEGER, segments INTEGER, owner INTEGER,"    \
+    " healthy INTEGER, why TEXT"
+#define SHARD_COLUMN_COUNT 11
+
+static void add_sick_shard(rowset *rows, const char *why) {
+    for (int column = 1; column < SHARD_COLUMN_COUNT - 2; column++) {
+        rowset_null(rows);
+    }
+    rowset_integer(rows, 0);
+    rowset_text(rows, why);
+}
+
+static void add_shard(comet_shard *shard, uint32_t id, const comet_error *failure, rowset *rows) {
+    comet_shard_info info;
+    comet_error error;
+
+    rowset_integer(rows, (int64_t)id);
+    if (shard == NULL) {
+        add_sick_shard(rows, failure->message);
+        return;
+    }
+    if (comet_shard_describe(shard, &info, &error) != COMET_OK) {
+        add_sick_shard(rows, error.message);
+        return;
+    }
+    add_bounds(rows, info.first_offset, info.end_offset, info.time_first, info.time_last);
+    rowset_integer(rows, (int64_t)info.bytes);
+    rowset_integer(rows, (int64_t)info.segment_count);
+    add_meaningful(rows, info.owner != 0, info.owner);
+    rowset_integer(rows, 1);
+    rowset_null(rows);
+}
+
+static comet_status fill_shards(connection *used, const char *directory, rowset *rows,
+                                comet_error *error) {
+    return visit_shards(used, directory, rows, add_shard, error);
+}
+
+static void add_segments(comet_shard *shard, uint32_t id, const comet_error *failure,
+                         rowset *rows) {
+    comet_segment_info *segments = NULL;
+    size_t count = 0;
+
+    (void)failure;
+    if (shard == NULL || comet_shard_segments(shard, &segments, &count, NULL) != COMET_OK) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const comet_segment_info *info = &segments[i];
+
+        rowset_integer(rows, (int64_t)id);
+        rowset_text(rows, info->file);
+        add_bounds(rows, info->first_offset, info->end_offset, info->time_first, info->time_last);
+        rowset_integer(rows, (int64_t)info->bytes);
+        rowset_integer(rows, info->sealed ? 1 : 0);
+        rowset_integer(rows, (int64_t)info->compressed_entries);
+    }
+    comet_free(segments);
+}
+
+static comet_status fill_segments(connection *used, const char *directory, rowset *rows,
+                                  comet_error *error) {
+    return visit_shards(used, directory, rows, add_segments, error);
+}
+
+int segments_table_register(connection *used) {
+    static const rowset_table shards = {"comet_shards", SHARD_COLUMNS, SHARD_COLUMN_COUNT,
+                                        fill_shards};
+    static const rowset_table segments = {
+        "comet_segments",
+        "shard INTEGER, file TEXT, first_offset INTEGER, last_offset INTEGER,"
+        " first_timestamp INTEGER, last_timestamp INTEGER, entries INTEGER, bytes INTEGER,"
+        " sealed INTEGER, compressed INTEGER",
+        10, fill_segments};
+    int rc = rowset_register(used, &shards);
+
+    return rc == SQLITE_OK ? rowset_register(used, &segments) : rc;
+}

@@ -137,10 +137,10 @@ test-valgrind:  ## the SQL tests under valgrind
 	@JOBS=$(JOBS) WRAPPER='$(VALGRIND)' tests/run.sh $(SQL_PROGRAMS)
 
 coverage:  ## line coverage of core/ by the tests
-	@rm -rf build/gcc-coverage
-	@status=0; $(MAKE) --no-print-directory test CC=gcc COVERAGE=1 > build-coverage.txt 2>&1 || status=1; \
-	    tests/coverage.sh build/gcc-coverage/checked/core; tail -n 1 build-coverage.txt; \
-	    if [ $$status = 0 ]; then rm -f build-coverage.txt; fi; exit $$status
+	@rm -rf build/gcc-coverage && mkdir -p build
+	@status=0; $(MAKE) --no-print-directory test CC=gcc COVERAGE=1 > build/coverage.txt 2>&1 || status=1; \
+	    tests/coverage.sh build/gcc-coverage/checked/core; tail -n 1 build/coverage.txt; \
+	    if [ $$status = 0 ]; then rm -f build/coverage.txt; fi; exit $$status
 
 # ---- Lint ------------------------------------------------------------------------------------
 
@@ -214,6 +214,6 @@ uninstall:  ## what install put there
 	    $(patsubst include/%,$(DESTDIR)$(includedir)/%,$(wildcard include/*.h))
 
 clean:  ## everything that was built
-	rm -rf build build-coverage.txt comet.so libcomet.a
+	rm -rf build comet.so libcomet.a
 
 -include $(shell find build -name '*.d' 2> /dev/null)

@@ -450,7 +450,9 @@ void index_set_checked(block_index *index, uint64_t at) {
     uint64_t bit;
     _Atomic uint64_t *word = checked_word(index, at, &bit);
 
-    atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0) {
+        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    }
 }
 
 /* ---- The growing end ---- */

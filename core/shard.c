@@ -181,6 +181,7 @@ comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_
     state_store(state, STATE_LAST_INDEX_UPDATE, (uint64_t)(now > last ? now : last + 1));
     state_bump(state, STATE_INDEX_PERSIST_COUNT, 1);
     state_store(state, STATE_GENERATION, generation);
+    shard->tail_generation = generation;
     return COMET_OK;
 }
 
@@ -348,6 +349,7 @@ void shard_free(comet_shard *shard) {
         close_cleanly(shard);
     }
     append_room_close(&shard->room);
+    segment_list_release(shard->tail_list);
     segment_list_release(shard->list);
     entry_encoder_close(shard->encoder);
     memory_release(shard->txn.savepoints);

@@ -43,8 +43,8 @@ typedef struct txn_savepoint {
 struct comet_txn {
     comet_shard *shard;
     write_tail begin;
-    segment_list *begin_list;
-    segment_list *list;       /* with the segments that this transaction made */
+    segment_list *begin_list; /* the shard's tail_list */
+    segment_list *list;       /* the same, or an own one with the segments that this transaction made */
     bool list_is_saved;       /* index.bin names `list` */
     bool is_prepared_durably; /* a mark on disk vouches for entries of this transaction */
     uint64_t bytes;           /* before compression */
@@ -71,6 +71,8 @@ struct comet_shard {
     pthread_mutex_t checkpoint_mutex;
 
     write_tail tail;
+    segment_list *tail_list; /* that the tail belongs to; NULL until it is loaded */
+    uint64_t tail_generation; /* any other: somebody has changed or cut files since */
     bool tail_is_loaded;
     bool manifest_is_stale; /* index.bin names segments that were rolled back */
     append_room room;

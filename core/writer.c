@@ -33,6 +33,12 @@ static const segment_item *tail_item(const comet_txn *txn) {
 
 /* ---- The tail ---- */
 
+/* Put another list beside the tail; the caller's reference goes over. */
+static void set_tail_list(comet_shard *shard, segment_list *list) {
+    segment_list_release(shard->tail_list);
+    shard->tail_list = list;
+}
+
 static comet_status load_block(comet_shard *shard, segment_file *file, uint64_t end,
                                comet_error *error) {
     index_tail *tail = &shard->tail.index;
@@ -96,6 +102,7 @@ comet_status writer_load_tail(comet_shard *shard, comet_error *error) {
     comet_status status;
 
     shard->tail_is_loaded = false;
+    shard->tail_generation = state_load(&shard->state, STATE_GENERATION);
     append_room_close(&shard->room);
     FORWARD(shard_snapshot(shard, &list, &end, error));
     memset(tail, 0, sizeof *tail);
@@ -107,7 +114,7 @@ comet_status writer_load_tail(comet_shard *shard, comet_error *error) {
     }
     tail->time_high = (int64_t)state_load(&shard->state, STATE_TIME_HIGH);
     tail->disorder_end = state_load(&shard->state, STATE_DISORDER_END);
-    segment_list_release(list);
+    set_tail_list(shard, list);
     shard->tail_is_loaded = status == COMET_OK;
     return status;
 }
@@ -132,8 +139,9 @@ comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, 
 static void txn_end(comet_txn *txn) {
     comet_shard *shard = txn->shard;
 
-    segment_list_release(txn->begin_list);
-    segment_list_release(txn->list);
+    if (txn->list != txn->begin_list) {
+        segment_list_release(txn->list);
+    }
     txn->begin_list = txn->list = NULL;
     txn->savepoint_count = 0;
     lock_give(&shard->lock);
@@ -159,7 +167,7 @@ static comet_status txn_ready(comet_shard *shard, bool took_over, comet_error *e
         FORWARD(recovery_take_over(shard, error));
     }
     if (!shard->tail_is_loaded || shard->tail.index.end_offset != state_end(&shard->state) ||
-        shard->list_generation != state_load(&shard->state, STATE_GENERATION)) {
+        shard->tail_generation != state_load(&shard->state, STATE_GENERATION)) {
         FORWARD(writer_load_tail(shard, error));
     }
     return COMET_OK;
@@ -186,11 +194,7 @@ comet_status comet_txn_begin(comet_shard *shard, comet_txn **out, comet_error *e
     txn->begin = shard->tail;
     txn->list_is_saved = txn->is_prepared_durably = false;
     txn->bytes = txn->stored_bytes_compressed = txn->compressed_entries = 0;
-    pthread_mutex_lock(&shard->mutex);
-    txn->list = txn->begin_list = shard->list;
-    segment_list_retain(txn->list);
-    segment_list_retain(txn->begin_list);
-    pthread_mutex_unlock(&shard->mutex);
+    txn->list = txn->begin_list = shard->tail_list;
     assert(txn->list->count == shard->tail.segment_count);
     *out = txn;
     return COMET_OK;
@@ -212,7 +216,9 @@ static comet_status txn_relist(comet_txn *txn, size_t count, const segment_item 
     if (added != NULL) {
         list->items[count] = *added;
     }
-    segment_list_release(txn->list);
+    if (txn->list != txn->begin_list) {
+        segment_list_release(txn->list);
+    }
     txn->list = list;
     return COMET_OK;
 }
@@ -457,6 +463,52 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
     return COMET_OK;
 }
 
+/* ---- Taking back ---- */
+
+/* Remove the segments that stand in the list past the tail's. */
+static void drop_segments(comet_txn *txn) {
+    comet_shard *shard = txn->shard;
+    size_t keep = shard->tail.segment_count;
+
+    if (txn->list->count == keep) {
+        return;
+    }
+    append_room_close(&shard->room);
+    for (size_t i = keep; i < txn->list->count; i++) {
+        (void)segment_remove(txn->list->items[i].file, NULL);
+    }
+    shard->manifest_is_stale |= txn->list_is_saved;
+    if (keep == txn->begin_list->count) {
+        segment_list_release(txn->list);
+        txn->list = txn->begin_list;
+        txn->list_is_saved = false;
+    } else if (txn_relist(txn, keep, NULL, NULL) != COMET_OK) {
+        /* No memory for a shorter list: the items stay, hidden behind the count. */
+        for (size_t i = keep; i < txn->list->count; i++) {
+            segment_release(txn->list->items[i].file);
+        }
+        txn->list->count = keep;
+    }
+}
+
+static void restore_tail(comet_txn *txn, const write_tail *tail) {
+    comet_shard *shard = txn->shard;
+
+    if (shard->tail.index.end_offset == tail->index.end_offset &&
+        shard->tail.segment_count == tail->segment_count) {
+        return;
+    }
+    shard->tail = *tail;
+    drop_segments(txn);
+    if (tail->index.block_position < shard->room.window_position) {
+        append_room_close(&shard->room);
+    }
+    if (tail->segment_count > 0) {
+        index_tail_restore(segment_index(tail_item(txn)->file), &shard->tail.index);
+    }
+    atomic_fetch_add(&shard->rollbacks, 1);
+}
+
 /* ---- Publish ---- */
 
 static void count_transaction(const comet_txn *txn, uint64_t entries) {
@@ -495,7 +547,9 @@ void comet_txn_publish(comet_txn *txn) {
     uint64_t end = tail->index.end_offset;
     uint64_t entries = end - txn->begin.index.end_offset;
 
-    if (entries > 0) {
+    if (entries == 0) {
+        restore_tail(txn, &txn->begin); /* of a segment that was begun for nothing */
+    } else {
         assert(txn->list == txn->begin_list || txn->list_is_saved);
         count_transaction(txn, entries);
         state_store(state, STATE_TIME_HIGH, (uint64_t)tail->time_high);
@@ -510,57 +564,14 @@ void comet_txn_publish(comet_txn *txn) {
         }
         if (txn->list != txn->begin_list) {
             cut_finished(txn);
+            set_tail_list(shard, txn->list);
+            txn->list = txn->begin_list = shard->tail_list;
         }
     }
     txn_end(txn);
 }
 
-/* ---- Taking back ---- */
-
-/* Remove the segments that stand in the list past the tail's. */
-static void drop_segments(comet_txn *txn) {
-    comet_shard *shard = txn->shard;
-    size_t keep = shard->tail.segment_count;
-
-    if (txn->list->count == keep) {
-        return;
-    }
-    append_room_close(&shard->room);
-    for (size_t i = keep; i < txn->list->count; i++) {
-        (void)segment_remove(txn->list->items[i].file, NULL);
-    }
-    shard->manifest_is_stale |= txn->list_is_saved;
-    if (keep == txn->begin_list->count) {
-        segment_list_release(txn->list);
-        txn->list = txn->begin_list;
-        segment_list_retain(txn->list);
-        txn->list_is_saved = false;
-    } else if (txn_relist(txn, keep, NULL, NULL) != COMET_OK) {
-        /* No memory for a shorter list: the items stay, hidden behind the count. */
-        for (size_t i = keep; i < txn->list->count; i++) {
-            segment_release(txn->list->items[i].file);
-        }
-        txn->list->count = keep;
-    }
-}
-
-static void restore_tail(comet_txn *txn, const write_tail *tail) {
-    comet_shard *shard = txn->shard;
-
-    if (shard->tail.index.end_offset == tail->index.end_offset &&
-        shard->tail.segment_count == tail->segment_count) {
-        return;
-    }
-    shard->tail = *tail;
-    drop_segments(txn);
-    if (tail->index.block_position < shard->room.window_position) {
-        append_room_close(&shard->room);
-    }
-    if (tail->segment_count > 0) {
-        index_tail_restore(segment_index(tail_item(txn)->file), &shard->tail.index);
-    }
-    atomic_fetch_add(&shard->rollbacks, 1);
-}
+/* ---- Rollback ---- */
 
 void comet_txn_rollback(comet_txn *txn) {
     bool was_saved;

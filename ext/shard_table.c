@@ -160,9 +160,10 @@ static int table_connect(sqlite3 *db, void *shared, int argc, const char *const 
         table_free(table);
         return report(message, &error);
     }
-    rc =
-        sqlite3_declare_vtab(db, "CREATE TABLE comet_shard(offset INTEGER, timestamp INTEGER, data,"
-                                 " log TEXT HIDDEN, shard INTEGER HIDDEN)");
+    /* NOT NULL tells SQLite that min() is the first row in order. */
+    rc = sqlite3_declare_vtab(db, "CREATE TABLE comet_shard(offset INTEGER NOT NULL,"
+                                  " timestamp INTEGER NOT NULL, data, log TEXT HIDDEN,"
+                                  " shard INTEGER HIDDEN)");
     if (rc != SQLITE_OK) {
         table_free(table);
         return rc;

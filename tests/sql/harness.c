@@ -9,8 +9,8 @@
 
 #include "comet_sqlite.h"
 
-static sqlite3 *open_with(const char *file, int (*init)(sqlite3 *, char **,
-                                                        const struct sqlite3_api_routines *)) {
+static sqlite3 *open_with(const char *file,
+                          int (*init)(sqlite3 *, char **, const struct sqlite3_api_routines *)) {
     sqlite3 *db = NULL;
     char *message = NULL;
 
@@ -97,8 +97,7 @@ void refuse(sqlite3 *db, int code, const char *hint, const char *format, ...) {
     if (rc == SQLITE_OK) {
         fail_msg("%s\n    should have failed", sql);
     }
-    if ((rc != code && (rc & 0xff) != code) || message == NULL ||
-        strstr(message, hint) == NULL) {
+    if ((rc != code && (rc & 0xff) != code) || message == NULL || strstr(message, hint) == NULL) {
         fail_msg("%s\n    got %d, \"%s\"\n    expected %d, \"...%s...\"", sql, rc, message, code,
                  hint);
     }

@@ -1,4 +1,5 @@
-/* If these break, helper functions tell wrong times, lose settings, or open another log than meant. */
+/* If these break, helper functions tell wrong times, lose settings, or open another log than
+** meant. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,13 +87,15 @@ static void test_config_reads_sets_and_persists(void **state) {
            " comet_config('main.t', 'checkpoint_entries')");
     expect(used->db, "7", "SELECT comet_config('telemetry', 'compress_level', 7)");
     expect(used->db, "5", "SELECT comet_config('telemetry', 'checkpoint_entries', '5')");
-    expect(used->db, "7|1", "SELECT value, \"default\" FROM comet_config('telemetry')"
-                            " WHERE name = 'compress_level'");
+    expect(used->db, "7|1",
+           "SELECT value, \"default\" FROM comet_config('telemetry')"
+           " WHERE name = 'compress_level'");
     expect(used->db, "bytes", "SELECT unit FROM comet_config('t') WHERE name = 'max_file_size'");
     expect(used->db, "off|normal|full",
            "SELECT replace(unit, '|', '|') FROM comet_config('t') WHERE name = 'sync'");
-    expect(used->db, "0", "SELECT count(*) FROM comet_config('t') WHERE help IS NULL"
-                          " OR name = 'max_age'");
+    expect(used->db, "0",
+           "SELECT count(*) FROM comet_config('t') WHERE help IS NULL"
+           " OR name = 'max_age'");
     fixture_reopen(used);
     expect(used->db, "off|64MiB|7",
            "SELECT comet_config('telemetry', 'sync'), comet_config('t', 'max_file_size'),"
@@ -126,8 +129,7 @@ static void test_lines(void **state) {
     write_file(used, "lines", text, sizeof text - 1, path);
     expect(used->db, "1|one\n2|two\n3|\n4|\n5|five\rstill\n6|x'6e006c'\n7|x'ff'\n8|last",
            "SELECT line_number, line FROM comet_lines('%q')", path);
-    expect(used->db, "1|1", "SELECT file = '%q', rowid FROM comet_lines('%q') LIMIT 1", path,
-           path);
+    expect(used->db, "1|1", "SELECT file = '%q', rowid FROM comet_lines('%q') LIMIT 1", path, path);
     write_file(used, "empty", "", 0, path);
     expect(used->db, "0", "SELECT count(*) FROM comet_lines('%q')", path);
     expect(used->db, "0", "SELECT count(*) FROM comet_lines(NULL)");
@@ -191,7 +193,8 @@ static void test_log_references(void **state) {
            " (SELECT data FROM comet_shard('Main.Events', 5)),"
            " (SELECT data FROM comet_shard('other.events')),"
            " (SELECT data FROM comet_shard('two', 6)),"
-           " (SELECT data FROM comet_shard('%q/one', 5))", used->directory);
+           " (SELECT data FROM comet_shard('%q/one', 5))",
+           used->directory);
     /* A table that no statement of this connection has touched yet. */
     fixture_reopen(used);
     expect(used->db, "a", "SELECT data FROM comet_shard('events')");

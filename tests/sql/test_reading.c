@@ -1,5 +1,6 @@
-/* If these break, a query gives rows too many, too few, or in the wrong order.  Everything is compared
-** with an ordinary SQLite table that holds the same entries, over random queries from fixed seeds. */
+/* If these break, a query gives rows too many, too few, or in the wrong order.  Everything is
+** compared with an ordinary SQLite table that holds the same entries, over random queries from
+** fixed seeds. */
 #include <string.h>
 
 #include "harness.h"
@@ -34,9 +35,27 @@ static void make_twins(sqlite3 *db, order wanted) {
 /* A right side: mostly a number in the column's range, sometimes anything else. */
 static void append_value(sqlite3_str *sql, uint64_t *seed, bool is_time) {
     static const char *const odd[] = {
-        "NULL", "'abc'", "x'3130'", "''", "' 12 '", "'1e3'", "1e30", "-1e30", "-5",
-        "9223372036854775807", "-9223372036854775808", "'9223372036854775808'", "1200.5",
-        "'1200.5'", "1200.0", "'1200.0'", "'0x10'", "9e999", "-9e999", "9.3e18", "-0.5",
+        "NULL",
+        "'abc'",
+        "x'3130'",
+        "''",
+        "' 12 '",
+        "'1e3'",
+        "1e30",
+        "-1e30",
+        "-5",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "'9223372036854775808'",
+        "1200.5",
+        "'1200.5'",
+        "1200.0",
+        "'1200.0'",
+        "'0x10'",
+        "9e999",
+        "-9e999",
+        "9.3e18",
+        "-0.5",
     };
     uint32_t number = is_time ? 900 + random_below(seed, 2300) : random_below(seed, 1700);
 
@@ -99,16 +118,27 @@ static void append_condition(sqlite3_str *sql, uint64_t *seed) {
 /* A query with %s for the table. */
 static char *random_query(uint64_t *seed) {
     static const char *const orders[] = {
-        " ORDER BY offset", " ORDER BY offset DESC", " ORDER BY timestamp, offset",
-        " ORDER BY timestamp DESC, offset DESC", " ORDER BY timestamp DESC, offset",
-        " ORDER BY data, offset", " ORDER BY offset, data",
+        " ORDER BY offset",
+        " ORDER BY offset DESC",
+        " ORDER BY timestamp, offset",
+        " ORDER BY timestamp DESC, offset DESC",
+        " ORDER BY timestamp DESC, offset",
+        " ORDER BY data, offset",
+        " ORDER BY offset, data",
     };
     static const char *const results[] = {
-        "offset, timestamp, data", "offset", "timestamp, offset",
+        "offset, timestamp, data",
+        "offset",
+        "timestamp, offset",
     };
     static const char *const aggregates[] = {
-        "count(*)", "min(timestamp), max(timestamp)", "max(offset)", "min(offset)",
-        "max(timestamp)", "min(timestamp)", "count(*), sum(timestamp & 1), max(data)",
+        "count(*)",
+        "min(timestamp), max(timestamp)",
+        "max(offset)",
+        "min(offset)",
+        "max(timestamp)",
+        "min(timestamp)",
+        "count(*), sum(timestamp & 1), max(data)",
     };
     sqlite3_str *sql = sqlite3_str_new(NULL);
     bool aggregate = random_below(seed, 4) == 0;
@@ -201,10 +231,12 @@ static void test_limits_in_compound_and_nested_queries(void **state) {
         "SELECT offset, row_number() OVER (ORDER BY offset DESC) FROM %s ORDER BY 1 LIMIT 3",
         "SELECT a.offset FROM %s a JOIN plain b ON a.offset = b.offset + 1 ORDER BY 1 LIMIT 5"
         " OFFSET 7",
-        "SELECT a.offset FROM plain b LEFT JOIN %s a ON a.offset = b.offset + 1490 ORDER BY b.offset"
+        "SELECT a.offset FROM plain b LEFT JOIN %s a ON a.offset = b.offset + 1490 ORDER BY "
+        "b.offset"
         " LIMIT 5 OFFSET 7",
         "SELECT offset FROM %s WHERE offset IN (9, 3, 5, 7) LIMIT 2 OFFSET 1",
-        "SELECT offset FROM %s WHERE offset IN (SELECT 5 UNION SELECT 3) ORDER BY offset DESC LIMIT 1",
+        "SELECT offset FROM %s WHERE offset IN (SELECT 5 UNION SELECT 3) ORDER BY offset DESC "
+        "LIMIT 1",
         "SELECT offset FROM %s WHERE offset = 5 OR timestamp = 1500 ORDER BY offset LIMIT 5",
         "SELECT offset FROM %s WHERE offset > 5 AND offset > 9 ORDER BY offset LIMIT 2 OFFSET 2",
         "SELECT (SELECT offset FROM %s WHERE timestamp > b.timestamp ORDER BY offset LIMIT 1"
@@ -287,12 +319,13 @@ static void test_joins_look_up(void **state) {
 static void test_data_comes_back_in_its_type(void **state) {
     fixture *used = *state;
 
-    run(used->db, "CREATE VIRTUAL TABLE a USING comet_shard(log=l, type=auto);"
-                  "CREATE VIRTUAL TABLE b USING comet_shard(log=l, type='blob');"
-                  "CREATE VIRTUAL TABLE c USING comet_shard(log=l, type=\"text\");"
-                  "INSERT INTO a(data) VALUES ('text'), (x'00ff'), (''), (x'c3a9'), ('a' || char(0)),"
-                  " (12), (1.5), (x'28b52ffd'), (x'eda080'), (x'f4908080'), (x'c0af'),"
-                  " ('12345678' || char(233) || '12345678'), ('1234567' || char(0))");
+    run(used->db,
+        "CREATE VIRTUAL TABLE a USING comet_shard(log=l, type=auto);"
+        "CREATE VIRTUAL TABLE b USING comet_shard(log=l, type='blob');"
+        "CREATE VIRTUAL TABLE c USING comet_shard(log=l, type=\"text\");"
+        "INSERT INTO a(data) VALUES ('text'), (x'00ff'), (''), (x'c3a9'), ('a' || char(0)),"
+        " (12), (1.5), (x'28b52ffd'), (x'eda080'), (x'f4908080'), (x'c0af'),"
+        " ('12345678' || char(233) || '12345678'), ('1234567' || char(0))");
     expect(used->db,
            "text|text\nblob|00FF\ntext|\ntext|C3A9\nblob|6100\ntext|3132\ntext|312E35\n"
            "blob|28B52FFD\nblob|EDA080\nblob|F4908080\nblob|C0AF\n"
@@ -307,11 +340,13 @@ static void test_databases_in_utf16(void **state) {
     sqlite3 *db = db_open(":memory:");
 
     run(db, "PRAGMA encoding = 'UTF-16le'");
-    run(db, "CREATE VIRTUAL TABLE t USING comet_shard(log='%q/wide');"
-            "INSERT INTO t(data) VALUES ('h' || char(233) || 'llo'), (x'6800'), ('')",
+    run(db,
+        "CREATE VIRTUAL TABLE t USING comet_shard(log='%q/wide');"
+        "INSERT INTO t(data) VALUES ('h' || char(233) || 'llo'), (x'6800'), ('')",
         used->directory);
-    expect(db, "5|68C3A96C6C6F", "SELECT length(data), hex(CAST(data AS BLOB)) FROM"
-                                 " (SELECT * FROM t LIMIT 0) UNION ALL SELECT 5, '68C3A96C6C6F'");
+    expect(db, "5|68C3A96C6C6F",
+           "SELECT length(data), hex(CAST(data AS BLOB)) FROM"
+           " (SELECT * FROM t LIMIT 0) UNION ALL SELECT 5, '68C3A96C6C6F'");
     db_close(db);
     expect(used->db, "68C3A96C6C6F\n6800\n", "SELECT hex(data) FROM comet_shard('wide', 0)");
 }

@@ -4,7 +4,8 @@
 
 #include "harness.h"
 
-/* A created table t over shard 0 of `telemetry`, an ordinary table, and another connection's eyes. */
+/* A created table t over shard 0 of `telemetry`, an ordinary table, and another connection's
+** eyes. */
 static void make_table(sqlite3 *db) {
     run(db, "CREATE VIRTUAL TABLE t USING comet_shard(log='telemetry');"
             "CREATE TABLE plain(x)");
@@ -56,7 +57,8 @@ static void test_autocommit_is_a_transaction(void **state) {
     expect(used->db, "a", ROWS);
 }
 
-/* Fact: xSync before xCommit, whose result nobody hears; so several tables and a plain one agree. */
+/* Fact: xSync before xCommit, whose result nobody hears; so several tables and a plain one
+** agree. */
 static void test_several_tables_and_an_ordinary_one_commit_together(void **state) {
     fixture *used = *state;
 
@@ -106,7 +108,8 @@ static void test_commit_busy_after_sync_goes_on_and_is_tried_again(void **state)
     run(used->db, "PRAGMA journal_mode=DELETE");
     make_table(used->db);
     run(used->db, "INSERT INTO plain VALUES (1), (2)");
-    assert_int_equal(sqlite3_prepare_v2(reader, "SELECT x FROM plain", -1, &reading, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(reader, "SELECT x FROM plain", -1, &reading, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(reading), SQLITE_ROW);
 
     run(used->db, "BEGIN; INSERT INTO plain VALUES (3); INSERT INTO t(data) VALUES ('a')");
@@ -132,7 +135,8 @@ static void test_rollback_after_a_busy_commit(void **state) {
     run(used->db, "PRAGMA journal_mode=DELETE");
     make_table(used->db);
     run(used->db, "INSERT INTO plain VALUES (1), (2)");
-    assert_int_equal(sqlite3_prepare_v2(reader, "SELECT x FROM plain", -1, &reading, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(reader, "SELECT x FROM plain", -1, &reading, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(reading), SQLITE_ROW);
     run(used->db, "BEGIN; INSERT INTO plain VALUES (3); INSERT INTO t(data) VALUES ('a')");
     refuse(used->db, SQLITE_BUSY, "locked", "COMMIT");
@@ -276,7 +280,8 @@ static void test_a_table_that_joins_late_leaves_the_marks_of_others(void **state
     expect_seen_by_others(used, "a");
 }
 
-/* Fact: a multi-row INSERT inside BEGIN has a statement savepoint; its failure keeps earlier rows. */
+/* Fact: a multi-row INSERT inside BEGIN has a statement savepoint; its failure keeps earlier
+** rows. */
 static void test_a_failed_statement_keeps_the_rows_before_it(void **state) {
     fixture *used = *state;
 
@@ -351,8 +356,10 @@ static void test_a_second_writer_gets_busy(void **state) {
     sqlite3 *other = db_open(":memory:");
 
     run(used->db, "CREATE VIRTUAL TABLE temp.t USING comet_shard(log='telemetry')");
-    run(other, "CREATE VIRTUAL TABLE t USING comet_shard(log='%q/telemetry');"
-               "PRAGMA busy_timeout=20", used->directory);
+    run(other,
+        "CREATE VIRTUAL TABLE t USING comet_shard(log='%q/telemetry');"
+        "PRAGMA busy_timeout=20",
+        used->directory);
     run(used->db, "BEGIN; INSERT INTO t(data) VALUES ('a')");
     refuse(other, SQLITE_BUSY, "", "INSERT INTO t(data) VALUES ('b')");
     run(used->db, "COMMIT");

@@ -53,7 +53,7 @@ PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS)
 BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_core
 TESTS    := $(UNIT_ALL) $(SQL_ALL) $(wildcard tests/bench/*.c)
 
-.PHONY: all help test test-programs test-valgrind coverage lint format bench demo install uninstall clean \
+.PHONY: all comet.so libcomet.a help test test-programs test-valgrind coverage lint format bench demo install uninstall clean \
         lint-house lint-gcc lint-clang lint-tidy
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -67,6 +67,7 @@ help:  ## this list
 
 # ---- The two products ------------------------------------------------------------------------
 
+# Phony, so that they follow CC.
 comet.so libcomet.a: %: $(BUILD)/%
 	@ln -sf $< $@
 

@@ -25,6 +25,7 @@
 #include "limits.h"
 #include "memory.h"
 #include "platform.h"
+#include "replace.h"
 #include "settings.h"
 #include "shard.h"
 #include "status.h"
@@ -140,16 +141,6 @@ window_pool *log_windows(log_core *log) {
 
 /* ---- Settings ---- */
 
-static comet_status settings_path(const log_core *log, const char *suffix,
-                                  char path[PATH_BYTES_MAX], comet_error *error) {
-    int length = snprintf(path, PATH_BYTES_MAX, "%s/" SETTINGS_NAME "%s", log->directory, suffix);
-
-    if (length < 0 || (size_t)length >= PATH_BYTES_MAX) {
-        return error_set(error, COMET_INVALID, 0, "the path %s is too long", log->directory);
-    }
-    return COMET_OK;
-}
-
 static comet_status load_settings(log_core *log, comet_error *error) {
     char path[PATH_BYTES_MAX];
     char text[SETTINGS_BYTES_MAX];
@@ -158,7 +149,9 @@ static comet_status load_settings(log_core *log, comet_error *error) {
     int result;
     int fd;
 
-    FORWARD(settings_path(log, "", path, error));
+    if (snprintf(path, sizeof path, "%s/" SETTINGS_NAME, log->directory) >= (int)sizeof path) {
+        return error_set(error, COMET_INVALID, 0, "the path %s is too long", log->directory);
+    }
     fd = platform->open_file(path, PLATFORM_READ);
     if (fd == -ENOENT) {
         return COMET_OK;
@@ -182,33 +175,16 @@ static comet_status load_settings(log_core *log, comet_error *error) {
     return COMET_OK;
 }
 
-static comet_status store_settings(log_core *log, const comet_settings *settings,
+static comet_status store_settings(const log_core *log, const comet_settings *settings,
                                    comet_error *error) {
-    char path[PATH_BYTES_MAX];
-    char temporary[PATH_BYTES_MAX];
+    comet_status status;
     char *text;
     size_t size;
-    int result;
-    int fd;
 
-    FORWARD(settings_path(log, "", path, error));
-    FORWARD(settings_path(log, ".tmp", temporary, error));
     FORWARD(settings_encode(settings, &text, &size, error));
-    fd = platform->open_file(temporary, PLATFORM_WRITE | PLATFORM_CREATE);
-    result = fd < 0 ? fd : platform->truncate_file(fd, 0);
-    result = result < 0 ? result : platform->write_at(fd, text, size, 0);
-    result = result < 0 ? result : platform->sync_file(fd);
+    status = replace_file(log->directory, SETTINGS_NAME, text, size, true, error);
     memory_release(text);
-    if (fd >= 0) {
-        (void)platform->close_file(fd);
-    }
-    result = result < 0 ? result : platform->rename_file(temporary, path);
-    result = result < 0 ? result : platform->sync_directory(log->directory);
-    if (result < 0) {
-        return error_set(error, result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO,
-                         -result, "cannot write %s", path);
-    }
-    return COMET_OK;
+    return status;
 }
 
 static void apply_settings(log_core *log, const comet_settings *settings) {

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "memory.h"
 #include "platform.h"
+#include "replace.h"
 #include "shard.h"
 #include "status.h"
 
@@ -449,7 +450,7 @@ static int stray_visit(void *context, const char *name) {
     comet_shard *shard = context;
     char path[PATH_BYTES_MAX];
 
-    if (strncmp(name, MANIFEST_NAME ".tmp.", strlen(MANIFEST_NAME ".tmp.")) == 0 &&
+    if (strncmp(name, MANIFEST_NAME REPLACE_SUFFIX, strlen(MANIFEST_NAME REPLACE_SUFFIX)) == 0 &&
         shard_path(shard, name, path, NULL) == COMET_OK) {
         (void)platform->remove_file(path);
     }

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "memory.h"
 #include "platform.h"
+#include "replace.h"
 #include "status.h"
 
 #define MANIFEST_NAME "index.bin"
@@ -102,42 +103,6 @@ comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *e
 
 /* ---- The manifest ---- */
 
-static comet_status write_manifest(comet_shard *shard, const uint8_t *bytes, size_t size,
-                                   comet_error *error) {
-    char path[PATH_BYTES_MAX];
-    char temporary[PATH_BYTES_MAX];
-    char name[64];
-    bool durable = log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF;
-    int result;
-    int fd;
-
-    (void)snprintf(name, sizeof name, MANIFEST_NAME ".tmp.%u.%" PRId64, platform->process(),
-                   platform->now());
-    FORWARD(shard_path(shard, MANIFEST_NAME, path, error));
-    FORWARD(shard_path(shard, name, temporary, error));
-    fd = platform->open_file(temporary, PLATFORM_WRITE | PLATFORM_CREATE | PLATFORM_EXCLUSIVE);
-    result = fd < 0 ? fd : platform->write_at(fd, bytes, size, 0);
-    if (result == 0 && durable) {
-        result = platform->sync_file(fd);
-    }
-    if (fd >= 0) {
-        int closed = platform->close_file(fd);
-        result = result == 0 ? closed : result;
-    }
-    if (result == 0) {
-        result = platform->rename_file(temporary, path);
-    }
-    if (result == 0 && durable) {
-        result = platform->sync_directory(shard->home.directory);
-    }
-    if (result != 0) {
-        (void)platform->remove_file(temporary);
-        return error_set(error, result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO,
-                         -result, "cannot write %s", path);
-    }
-    return COMET_OK;
-}
-
 static comet_status encode_manifest(comet_shard *shard, const segment_list *list,
                                     uint64_t end_offset, uint64_t end_position, uint8_t **bytes,
                                     size_t *size, comet_error *error) {
@@ -171,7 +136,8 @@ comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_
     comet_status status;
 
     FORWARD(encode_manifest(shard, list, end_offset, end_position, &bytes, &size, error));
-    status = write_manifest(shard, bytes, size, error);
+    status = replace_file(shard->home.directory, MANIFEST_NAME, bytes, size,
+                          log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF, error);
     memory_release(bytes);
     if (status != COMET_OK) {
         state_add(state, STATE_INDEX_PERSIST_ERRORS, 1);

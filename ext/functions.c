@@ -127,7 +127,8 @@ static bool ask_without_fraction(sqlite3 *db, const char *text, int count,
     found = whole != NULL && ask_sqlite(db, whole, count, arguments, nanoseconds);
     sqlite3_free(whole);
     if (found && !drops_fraction(count, arguments)) {
-        *nanoseconds += *nanoseconds <= INT64_MAX - fraction ? fraction : 0;
+        found = *nanoseconds <= INT64_MAX - fraction;
+        *nanoseconds += found ? fraction : 0;
     }
     return found;
 }

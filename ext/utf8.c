@@ -8,23 +8,43 @@
 #include <stdint.h>
 #include <string.h>
 
+#define PLAIN_BYTES_MAX 4096u /* longer data is judged from its beginning, to stop early */
 #define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static uint64_t load_word(const unsigned char *bytes) {
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* Not 0 where a byte is not ASCII, or NUL: taking 1 from each byte sets the high bit of a 0. */
+static uint64_t odd_bytes(uint64_t word) {
+    return (word | (word - EVERY_BYTE(0x01))) & EVERY_BYTE(0x80);
+}
 
 /* The length of the prefix, in whole words, that is ASCII without NUL. */
 static size_t ascii_words(const unsigned char *bytes, size_t size) {
     size_t position = 0;
 
-    while (size - position >= sizeof(uint64_t)) {
-        uint64_t word;
-
-        memcpy(&word, bytes + position, sizeof word);
-        /* Taking 1 from each byte sets the high bit of one that is 0. */
-        if (((word | (word - EVERY_BYTE(0x01))) & EVERY_BYTE(0x80)) != 0) {
-            break;
-        }
-        position += sizeof word;
+    while (size - position >= sizeof(uint64_t) && odd_bytes(load_word(bytes + position)) == 0) {
+        position += sizeof(uint64_t);
     }
     return position;
+}
+
+/* All of it, without a branch a word; the last word may overlap the one before. */
+static bool is_plain(const unsigned char *bytes, size_t size) {
+    uint64_t odd;
+
+    if (size < sizeof(uint64_t)) {
+        return false; /* not worth it: the slow way is as fast */
+    }
+    odd = odd_bytes(load_word(bytes + size - sizeof(uint64_t)));
+    for (size_t at = 0; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
+        odd |= odd_bytes(load_word(bytes + at));
+    }
+    return odd == 0;
 }
 
 static bool continues(const unsigned char *bytes, size_t count) {
@@ -70,6 +90,9 @@ bool utf8_is_text(const void *data, size_t size) {
     const unsigned char *bytes = data;
     size_t position = 0;
 
+    if (size <= PLAIN_BYTES_MAX && is_plain(bytes, size)) {
+        return true;
+    }
     while (position < size) {
         size_t length = ascii_words(bytes + position, size - position);
 

@@ -40,19 +40,21 @@ static void test_ns_of_texts(void **state) {
         {"'2026-13-01'", "NULL"},
         {"'2026-01-02 03:04:05', 'no such modifier'", "NULL"},
         {"'9999-01-01'", "NULL"},
-        {"'2262-04-11 23:47:16'", "NULL|9223372036000000000"},
+        {"'2262-04-11 23:47:16'", "9223372036000000000"},
+        {"'2262-04-11 23:47:17'", "NULL"},
     };
     fixture *used = *state;
 
-    for (size_t i = 0; i + 1 < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         expect(used->db, cases[i].expected, "SELECT comet_ns(%s)", cases[i].arguments);
     }
     /* Every date that SQLite reads means the same to both. */
-    expect(used->db, "0",
+    expect(used->db, "40001|0",
            "WITH RECURSIVE d(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM d WHERE n < 40000)"
-           " SELECT count(*) FROM (SELECT datetime('1902-01-01', n * 2 || ' days', n || ' seconds')"
-           " AS t FROM d) WHERE comet_ns(t) != strftime('%%s', t) * 1000000000"
-           " OR comet_time(comet_ns(t)) != replace(t, ' ', 'T') || '.000000000Z'");
+           " SELECT count(t), sum(comet_ns(t) != strftime('%%s', t) * 1000000000"
+           " OR comet_time(comet_ns(t)) != replace(t, ' ', 'T') || '.000000000Z')"
+           " FROM (SELECT datetime('1902-01-01', (n * 2) || ' days', n || ' seconds')"
+           " AS t FROM d)");
 }
 
 static void test_now(void **state) {

@@ -7,8 +7,8 @@
 **             by two binary searches; else blocks are passed over by their bounds and rows checked
 **   place     index record -> the place of every eighth entry -> at most seven headers to walk
 **
-** A block is entered once: its file's size and its checksum are looked at then (segment.c), and its
-** bytes stay mapped while the cursor is in it.  An entry's header is checked against the block's
+** A block is entered once: its file's size (once a clock tick) and its checksum are looked at then
+** (segment.c), and its bytes stay mapped while the cursor is in it.  An entry's header is checked against the block's
 ** limit each time, so damaged bytes lead to an error and never out of the mapping.
 */
 #include <assert.h>
@@ -49,6 +49,7 @@ struct comet_cursor {
 
     /* The block we are in; bytes[0] is at block.position. */
     segment_file *file;
+    segment_sighting file_seen;
     bool file_is_sealed;
     uint64_t file_end;
     map_window *window;
@@ -123,6 +124,7 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
         leave_block(cursor);
         FORWARD(segment_ready(file, error));
         cursor->file = file;
+        cursor->file_seen.tick = 0;
     }
     cursor->file_end = cursor->end;
     cursor->file_is_sealed =
@@ -148,7 +150,8 @@ static comet_status enter_block(comet_cursor *cursor, const segment_block *block
     cursor->in_block = cursor->is_located = false;
     cursor->stride_count = 0;
     cursor->block = *block;
-    FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->window, error));
+    FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->file_seen, &cursor->window,
+                                error));
     length = cursor->block.limit - cursor->block.position;
     /* The limit of an open block is the file's end: take what it usually has. */
     length = !block->sealed && length > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : length;

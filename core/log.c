@@ -587,17 +587,23 @@ static void checkpoint_all(log_core *log) {
     }
 }
 
-static struct timespec deadline_after(int64_t nanoseconds) {
-    struct timespec at;
+/* A moment of the condition's clock; platform->tick() is the same clock, and fine enough. */
+static struct timespec moment(int64_t nanoseconds) {
+    struct timespec at = {.tv_sec = (time_t)(nanoseconds / NANOSECONDS_PER_SECOND),
+                          .tv_nsec = (long)(nanoseconds % NANOSECONDS_PER_SECOND)};
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += (time_t)(nanoseconds / NANOSECONDS_PER_SECOND);
-    at.tv_nsec += (long)(nanoseconds % NANOSECONDS_PER_SECOND);
-    if (at.tv_nsec >= NANOSECONDS_PER_SECOND) {
-        at.tv_sec++;
-        at.tv_nsec -= NANOSECONDS_PER_SECOND;
-    }
     return at;
+}
+
+/* Sleep until `deadline`, or until somebody is in a hurry if that counts.  Under log->mutex. */
+static void upkeep_sleep(log_core *log, int64_t deadline, bool hurry_counts) {
+    struct timespec at = moment(deadline);
+    int waited = 0;
+
+    while (!log->upkeep_stops && waited == 0 &&
+           !(hurry_counts && atomic_load(&log->upkeep_is_urgent))) {
+        waited = pthread_cond_timedwait(&log->wake, &log->mutex, &at);
+    }
 }
 
 static void *upkeep_main(void *context) {
@@ -605,21 +611,23 @@ static void *upkeep_main(void *context) {
 
     pthread_mutex_lock(&log->mutex);
     while (!log->upkeep_stops) {
-        struct timespec deadline = deadline_after(log_value(log, COMET_CHECKPOINT_INTERVAL));
-        int waited = 0;
+        int64_t begun = platform->tick();
+
         while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_due)) {
             pthread_cond_wait(&log->wake, &log->mutex);
         }
-        while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_urgent) && waited == 0) {
-            waited = pthread_cond_timedwait(&log->wake, &log->mutex, &deadline);
+        upkeep_sleep(log, begun + log_value(log, COMET_CHECKPOINT_INTERVAL), true);
+        if (log->upkeep_stops) {
+            break;
         }
-        if (!log->upkeep_stops) {
-            atomic_store(&log->upkeep_is_due, false);
-            atomic_store(&log->upkeep_is_urgent, false);
-            pthread_mutex_unlock(&log->mutex);
-            checkpoint_all(log);
-            pthread_mutex_lock(&log->mutex);
-        }
+        atomic_store(&log->upkeep_is_due, false);
+        atomic_store(&log->upkeep_is_urgent, false);
+        pthread_mutex_unlock(&log->mutex);
+        begun = platform->tick();
+        checkpoint_all(log);
+        pthread_mutex_lock(&log->mutex);
+        /* Writers stop while the file system commits: leave them as much time as that took. */
+        upkeep_sleep(log, 2 * platform->tick() - begun, false);
     }
     pthread_mutex_unlock(&log->mutex);
     return NULL;

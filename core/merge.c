@@ -131,7 +131,7 @@ static int block_compare(const void *left, const void *right) {
     return a->key != b->key ? (a->key < b->key ? -1 : 1) : (a->first < b->first ? -1 : 1);
 }
 
-comet_status merge_next(time_merge *merge, merge_reader read, void *context, uint64_t *offset,
+comet_status merge_next(time_merge *merge, merge_reader reader, void *context, uint64_t *offset,
                         comet_error *error) {
     merge_entry top;
 
@@ -143,7 +143,7 @@ comet_status merge_next(time_merge *merge, merge_reader read, void *context, uin
            (merge->heap_count == 0 ||
             merge->blocks[merge->block_next].key <= merge->heap[0].key)) {
         const merge_block *block = &merge->blocks[merge->block_next++];
-        FORWARD(read(context, merge, block->first, block->end, error));
+        FORWARD(reader(context, merge, block->first, block->end, error));
     }
     if (merge->heap_count == 0) {
         return COMET_DONE;

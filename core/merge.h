@@ -34,7 +34,7 @@ typedef comet_status (*merge_reader)(void *context, time_merge *merge, uint64_t 
                                      uint64_t end, comet_error *error);
 
 /* The next entry in order, or COMET_DONE. */
-comet_status merge_next(time_merge *merge, merge_reader read, void *context, uint64_t *offset,
+comet_status merge_next(time_merge *merge, merge_reader reader, void *context, uint64_t *offset,
                         comet_error *error);
 
 #endif

@@ -316,6 +316,18 @@ static int64_t now(void) {
     return (int64_t)at.tv_sec * NANOSECONDS_PER_SECOND + at.tv_nsec;
 }
 
+static int64_t tick(void) {
+    struct timespec at;
+
+#ifdef CLOCK_MONOTONIC_COARSE
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &at);
+#else
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_nsec -= at.tv_nsec % 1000000;
+#endif
+    return (int64_t)at.tv_sec * NANOSECONDS_PER_SECOND + at.tv_nsec;
+}
+
 static uint32_t process(void) {
     return (uint32_t)getpid();
 }
@@ -361,6 +373,7 @@ const platform_calls platform_system = {
     .lock_byte = lock_byte,
     .unlock_byte = unlock_byte,
     .byte_is_locked = byte_is_locked,
+    .tick = tick,
     .now = now,
     .process = process,
     .boot = boot,

@@ -356,16 +356,20 @@ static bool block_sums_up(const segment_block *block, const unsigned char *bytes
            crc32c_extend(0, bytes, length) == record_crc(block->record);
 }
 
-comet_status segment_check_block(segment_file *segment, segment_block *block, map_window **window,
+comet_status segment_check_block(segment_file *segment, segment_block *block,
+                                 segment_sighting *seen, map_window **window,
                                  comet_error *error) {
     const unsigned char *bytes;
-    uint64_t size;
+    int64_t tick = platform->tick();
 
-    FORWARD(segment_size(segment, &size, error));
-    if (!block->sealed) {
-        block->limit = size;
+    if (seen->tick != tick || block->limit > seen->size_bytes || !block->sealed) {
+        FORWARD(segment_size(segment, &seen->size_bytes, error));
+        seen->tick = tick;
     }
-    if (block->limit > size || block->position + ENTRY_HEADER_BYTES > block->limit) {
+    if (!block->sealed) {
+        block->limit = seen->size_bytes;
+    }
+    if (block->limit > seen->size_bytes || block->position + ENTRY_HEADER_BYTES > block->limit) {
         return segment_corrupt(segment, block->first, block->end - 1,
                                "are missing: the file was cut short", error);
     }

@@ -106,6 +106,20 @@ comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info, co
     return COMET_OK;
 }
 
+bool comet_shard_is_in_order(comet_shard *shard) {
+    segment_list *list;
+    uint64_t end;
+    uint64_t first;
+
+    if (shard_check_process(shard, NULL) != COMET_OK ||
+        shard_snapshot(shard, &list, &end, NULL) != COMET_OK) {
+        return false;
+    }
+    first = list->count > 0 ? list->items[0].facts.first_offset : end;
+    segment_list_release(list);
+    return state_load(&shard->state, STATE_DISORDER_END) <= first;
+}
+
 /* The share of [low, high] that lies within [first, last]. */
 static double share_of(int64_t low, int64_t high, int64_t first, int64_t last) {
     double from = (double)(first > low ? first : low);

@@ -275,13 +275,27 @@ comet_status comet_log_configure(comet_log *log, const char *name, const char *t
 
 /* ---- Opening ---- */
 
+/* Make a directory whose name survives a power cut. */
+static int make_directory_durably(const char *directory) {
+    char parent[PATH_BYTES_MAX] = ".";
+    const char *slash = strrchr(directory, '/');
+    size_t length = slash != NULL ? (size_t)(slash - directory) : 0;
+    int result = platform->make_directory(directory);
+
+    if (slash != NULL && length < sizeof parent) {
+        memcpy(parent, directory, length > 0 ? length : 1);
+        parent[length > 0 ? length : 1] = '\0';
+    }
+    return result == 0 ? platform->sync_directory(parent) : result;
+}
+
 static comet_status find_directory(const char *directory, unsigned flags, platform_info *info,
                                    comet_error *error) {
     int result = platform->path_info(directory, info);
 
     if (result == -ENOENT && (flags & COMET_OPEN_CREATE) != 0 &&
         (flags & COMET_OPEN_READONLY) == 0) {
-        result = platform->make_directory(directory);
+        result = make_directory_durably(directory);
         if (result != 0 && result != -EEXIST) {
             return error_set(error, result == -ENOSPC ? COMET_FULL : COMET_IO, -result,
                              "cannot make the log's directory %s", directory);

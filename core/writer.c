@@ -439,6 +439,16 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
     return COMET_OK;
 }
 
+/* sync=full: each commit; without an upkeep thread, sync=normal: at least each rotation. */
+static bool is_durable_now(const comet_txn *txn) {
+    const log_core *log = txn->shard->log;
+    int64_t sync = log_value(log, COMET_SYNC);
+
+    return sync == COMET_SYNC_FULL ||
+           (sync == COMET_SYNC_NORMAL && txn->list != txn->begin_list &&
+            log_value(log, COMET_UPKEEP) == COMET_UPKEEP_MANUAL);
+}
+
 comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     write_tail *tail = &shard->tail;
@@ -457,10 +467,7 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
         shard->manifest_is_stale = false;
         txn->list_is_saved = txn->list != txn->begin_list;
     }
-    if (log_value(shard->log, COMET_SYNC) == COMET_SYNC_FULL) {
-        FORWARD(make_durable(txn, error));
-    }
-    return COMET_OK;
+    return is_durable_now(txn) ? make_durable(txn, error) : COMET_OK;
 }
 
 /* ---- Taking back ---- */
@@ -540,6 +547,14 @@ static void cut_finished(const comet_txn *txn) {
     }
 }
 
+/* Segments before the one in which the transaction began may still wait for a checkpoint, if sync=full
+** is new. */
+static uint64_t first_synced_offset(const comet_txn *txn) {
+    size_t first = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+
+    return txn->list->items[first].facts.first_offset;
+}
+
 void comet_txn_publish(comet_txn *txn) {
     comet_shard *shard = txn->shard;
     const write_tail *tail = &shard->tail;
@@ -557,7 +572,8 @@ void comet_txn_publish(comet_txn *txn) {
         state_store(state, STATE_WRITE_POSITION, tail->index.position);
         state_publish(state, end);
         state_store(state, STATE_LAST_ENTRY, end - 1);
-        if (txn->is_prepared_durably) {
+        if (txn->is_prepared_durably &&
+            state_load(state, STATE_DURABLE_END) >= first_synced_offset(txn)) {
             state_store(state, STATE_DURABLE_END, end);
         } else {
             log_wake_upkeep(shard->log, end - state_load(state, STATE_DURABLE_END));

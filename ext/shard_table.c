@@ -286,7 +286,6 @@ static void gather_facts(shard_table *table, sqlite3_index_info *info, const pla
                          plan_facts *facts) {
     interval bounds[2] = {{0, COMET_OFFSET_MAX, false}, {INT64_MIN, INT64_MAX, false}};
     bool is_other = (made->flags & (PLAN_LOG_EQ | PLAN_SHARD_EQ)) != 0;
-    comet_shard_info shard_info;
     open_shard *shard = NULL;
 
     memset(facts, 0, sizeof *facts);
@@ -294,15 +293,14 @@ static void gather_facts(shard_table *table, sqlite3_index_info *info, const pla
         narrow_by_literal(info, made, slot, bounds, facts);
     }
     /* A shard that cannot be opened is no failure yet: the query may never run. */
-    if (is_other || shard_table_open(table, false, &shard, NULL) != COMET_OK ||
-        comet_shard_describe(shard->shard, &shard_info, NULL) != COMET_OK) {
+    if (is_other || shard_table_open(table, false, &shard, NULL) != COMET_OK) {
         facts->rows_within = ROWS_UNKNOWN;
         facts->bounds_unknown[0] = true;
         facts->bounds_unknown[1] = true;
         facts->in_order = true;
         return;
     }
-    facts->in_order = shard_info.in_order;
+    facts->in_order = comet_shard_is_in_order(shard->shard);
     if (!bounds[0].empty && !bounds[1].empty) {
         facts->rows_within =
             comet_shard_estimate(shard->shard, (uint64_t)bounds[0].first, (uint64_t)bounds[0].last,

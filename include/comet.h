@@ -233,7 +233,8 @@ COMET_API comet_status comet_log_sync(comet_log *log, comet_error *error);
 /* ---- Shard ----------------------------------------------------------------------------------- */
 
 /* Open one shard; counted per log.  A shard that does not exist: COMET_NOT_FOUND, unless `create`.
-** O(1) in the number of entries.  Release with comet_shard_close(). */
+** O(1) in the number of entries.  Within a process there is one comet_shard for a shard: every handle
+** of the log gives the same pointer.  Release with comet_shard_close(). */
 COMET_API comet_status comet_shard_open(comet_log *log, uint32_t id, bool create,
                                         comet_shard **shard, comet_error *error);
 COMET_API void comet_shard_close(comet_shard *shard);
@@ -243,7 +244,7 @@ COMET_API uint32_t comet_shard_id(const comet_shard *shard);
 /* Make everything committed so far durable; afterwards it survives a power cut. */
 COMET_API comet_status comet_shard_sync(comet_shard *shard, comet_error *error);
 
-/* A shard at a glance, as committed at this moment. */
+/* A shard at a glance, as committed at this moment.  O(segments), and O(blocks) in the last one. */
 typedef struct comet_shard_info {
     uint64_t first_offset;  /* of the oldest entry kept */
     uint64_t end_offset;    /* one past the newest entry = the next offset */
@@ -276,8 +277,11 @@ typedef struct comet_segment_info {
 COMET_API comet_status comet_shard_segments(comet_shard *shard, comet_segment_info **segments,
                                             size_t *count, comet_error *error);
 
-/* How many entries have offsets and timestamps within the bounds (inclusive), about: exact to a
-** block.  For query planners; reads the index only, O(log n), never fails. */
+/* Whether timestamps never decrease, so that a range of times is a range of offsets.  O(1). */
+COMET_API bool comet_shard_is_in_order(comet_shard *shard);
+
+/* How many entries have offsets and timestamps within the bounds (inclusive), as if they came evenly.
+** For query planners: O(1), never fails. */
 COMET_API uint64_t comet_shard_estimate(comet_shard *shard, uint64_t offset_first,
                                         uint64_t offset_last, int64_t time_first,
                                         int64_t time_last);
@@ -338,8 +342,8 @@ typedef struct comet_range {
 /* Everything, in offset order. */
 COMET_API void comet_range_init(comet_range *range);
 
-/* A cursor over `shard`.  With `txn` (of the same shard, or NULL) it also sees that transaction's
-** own entries.  Positioned nowhere until seek.  Close with comet_cursor_close(). */
+/* A cursor over `shard`, positioned nowhere until seek.  It may outlive a transaction that it was given.
+** Close with comet_cursor_close(). */
 COMET_API comet_status comet_cursor_open(comet_shard *shard, comet_cursor **cursor,
                                          comet_error *error);
 COMET_API void comet_cursor_close(comet_cursor *cursor);

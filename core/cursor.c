@@ -331,6 +331,10 @@ static comet_status find_segment(comet_cursor *cursor, int64_t time, comet_error
     size_t low = 0;
     size_t high = cursor->list->count - 1; /* the answer lies in [low, high] */
 
+    /* The list may name segments of a transaction that is prepared and not published. */
+    while (high > 0 && cursor->list->items[high].facts.first_offset >= cursor->end) {
+        high--;
+    }
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         bool before;

@@ -290,7 +290,6 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
     comet_status status;
     index_chunk *chunk;
     block_index *made;
-    platform_info info;
     uint32_t interval;
     int result;
     int fd = platform->open_file(path, writable ? PLATFORM_WRITE : PLATFORM_READ);
@@ -300,9 +299,6 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
                          "cannot open the index %s", path);
     }
     result = platform->read_at(fd, header, sizeof header, 0);
-    if (result == 0) {
-        result = platform->file_info(fd, &info);
-    }
     if (result != 0) {
         (void)platform->close_file(fd);
         return error_set(error, result == -ENODATA ? COMET_CORRUPT : COMET_IO, -result,
@@ -319,8 +315,14 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
     made->fd = fd;
     made->writable = writable;
     status = chunk_get(made, 0, &chunk, error);
-    if (status == COMET_OK && index_used_bytes(made, index_count(made)) > info.size_bytes) {
-        status = error_set(error, COMET_CORRUPT, 0, "%s is cut short", path);
+    if (status == COMET_OK) {
+        /* The count before the size: a writer elsewhere extends the file first, then counts. */
+        uint64_t used = index_used_bytes(made, index_count(made));
+        int64_t size = platform->file_size(fd);
+        if (size < 0 || used > (uint64_t)size) {
+            status = error_set(error, size < 0 ? COMET_IO : COMET_CORRUPT, size < 0 ? (int)-size : 0,
+                               "%s is cut short", path);
+        }
     }
     if (status != COMET_OK) {
         index_close(made);
@@ -413,8 +415,16 @@ comet_status index_find(block_index *index, uint64_t offset, uint64_t *at, comet
     if (guess < high) {
         FORWARD(index_record(index, guess, &record, error));
         if (record_first(record) <= offset && offset - record_first(record) < index->interval) {
+            /* Blocks of large entries are short: the answer may lie further on. */
             low = guess;
-            high = low + 2 < high ? low + 2 : high;
+            if (low + 1 < high) {
+                FORWARD(index_record(index, low + 1, &record, error));
+                if (record_first(record) > offset) {
+                    high = low + 1;
+                } else {
+                    low++;
+                }
+            }
         }
     }
     while (high - low > 1) {
@@ -500,18 +510,28 @@ void index_tail_sum(index_tail *tail, const unsigned char *block) {
     tail->crc_position = tail->position;
 }
 
+/* Length and checksum in one store: a process may die, and another read, at any instruction. */
+static void record_finish(const index_tail *tail) {
+    store_i64(tail->record + 16, tail->time_low);
+    store_i64(tail->record + 24, tail->time_high);
+    store_u64(tail->record + 32,
+              (uint64_t)tail->crc << 32 | (uint32_t)(tail->position - tail->block_position));
+}
+
 void index_tail_finish(block_index *index, index_tail *tail, const unsigned char *block) {
     assert(!index_tail_is_empty(tail));
     index_tail_sum(tail, block);
-    store_i64(tail->record + 16, tail->time_low);
-    store_i64(tail->record + 24, tail->time_high);
-    store_u32(tail->record + 32, (uint32_t)(tail->position - tail->block_position));
-    store_u32(tail->record + 36, tail->crc);
+    record_finish(tail);
     index_set_checked(index, tail->record_count - 1);
 }
 
 void index_tail_restore(block_index *index, const index_tail *tail) {
     index_set_count(index, tail->record_count);
+    /* What was taken back may have filled the block, and its record must not vouch for that. */
+    if (tail->record != NULL && !index_tail_is_empty(tail) &&
+        tail->crc_position == tail->position) {
+        record_finish(tail);
+    }
 }
 
 /* ---- Durability ---- */
@@ -569,6 +589,10 @@ comet_status index_sync(block_index *index, comet_error *error) {
         return error_set(error, COMET_IO, -result, "cannot make a segment's index durable");
     }
     return COMET_OK;
+}
+
+void index_forget_room(block_index *index) {
+    index->allocated_bytes = 0;
 }
 
 void index_cut(block_index *index) {

@@ -176,4 +176,7 @@ unsigned index_mark_load(const block_index *index, index_mark marks[2]);
 comet_status index_sync(block_index *index, comet_error *error);
 void index_cut(block_index *index);
 
+/* Others may have cut the file: allocate anew before storing. */
+void index_forget_room(block_index *index);
+
 #endif

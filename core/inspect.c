@@ -12,12 +12,46 @@
 #include "shard.h"
 #include "status.h"
 
+/* Timestamps of the entries below `end`: the index may know of more, and of its last block less. */
+static comet_status inspect_times(segment_file *file, uint64_t end, bool sealed,
+                                  comet_segment_info *info, comet_error *error) {
+    map_window *window = NULL;
+    segment_block block;
+    segment_sums sums;
+    comet_status status = COMET_OK;
+    uint64_t last;
+
+    segment_sums_init(&sums, INT64_MIN, 0);
+    FORWARD(index_find(segment_index(file), end - 1, &last, error));
+    for (uint64_t at = 0; at <= last && status == COMET_OK; at++) {
+        status = segment_describe_block(file, at, end, sealed, &block, error);
+        if (status == COMET_OK && block.sealed) {
+            segment_sums_add(&sums, block.first, block.time_low, false);
+            segment_sums_add(&sums, block.first, block.time_high, false);
+            continue;
+        }
+        while (status == COMET_OK && block.first < block.end) {
+            const unsigned char *header;
+            status = segment_bytes(file, &window, block.position, ENTRY_HEADER_BYTES, &header,
+                                   error);
+            if (status == COMET_OK) {
+                segment_sums_add(&sums, block.first++, entry_header_timestamp(header), false);
+                block.position += ENTRY_HEADER_BYTES + (uint64_t)entry_header_size(header);
+            }
+        }
+    }
+    segment_release_window(file, &window);
+    info->time_first = sums.time_low;
+    info->time_last = sums.time_high;
+    return status;
+}
+
 /* What is known of a segment at this moment, of one that grows as well. */
 static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t end,
                                     comet_segment_info *info, comet_error *error) {
     const manifest_segment *facts = &list->items[i].facts;
     segment_file *file = list->items[i].file;
-    bool last = i + 1 == list->count || list->items[i + 1].facts.first_offset > end;
+    bool last = i + 1 == list->count || list->items[i + 1].facts.first_offset >= end;
 
     memset(info, 0, sizeof *info);
     (void)manifest_file_name(facts->sequence, info->file);
@@ -39,7 +73,7 @@ static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t
         index_mark mark;
         FORWARD(checkpoint_mark_at(file, info->end_offset, !last, &mark, error));
         info->bytes = mark.position;
-        FORWARD(index_bounds(segment_index(file), &info->time_first, &info->time_last, error));
+        FORWARD(inspect_times(file, info->end_offset, !last, info, error));
     }
     return COMET_OK;
 }
@@ -58,7 +92,8 @@ static comet_status inspect_all(comet_shard *shard, comet_segment_info **segment
     }
     *count = 0;
     for (size_t i = 0; status == COMET_OK && i < list->count; i++) {
-        if (list->items[i].facts.first_offset <= *end) {
+        /* Those from the end on belong to a transaction that is not published, or never will be. */
+        if (i == 0 || list->items[i].facts.first_offset < *end) {
             status = inspect_segment(list, i, *end, &made[(*count)++], error);
         }
     }

@@ -14,8 +14,10 @@
 /* A path that we build: a directory, a shard's directory, a file's name. */
 #define PATH_BYTES_MAX 4096u
 
-/* Mapped at a time of a segment.  A 32-bit process has 3 GiB of addresses for everything. */
-#define READ_WINDOW_BYTES (sizeof(void *) >= 8 ? 64 * MEBIBYTE : 4 * MEBIBYTE)
+/* Mapped at a time of a segment, at most this part of max_mapped_bytes.  A 32-bit process has 3 GiB of
+** addresses for everything. */
+#define READ_WINDOW_BYTES (sizeof(void *) >= 8 ? 256 * MEBIBYTE : 4 * MEBIBYTE)
+#define READ_WINDOW_SHARE 8u
 #define APPEND_WINDOW_BYTES (sizeof(void *) >= 8 ? 64 * MEBIBYTE : 4 * MEBIBYTE)
 
 /* Windows begin at a multiple of this: no machine has larger pages. */

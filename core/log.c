@@ -36,18 +36,17 @@
 #define NANOSECONDS_PER_SECOND 1000000000
 
 struct log_core {
+    log_face face;
     log_core *next;    /* in the registry */
     comet_log *handles;
     uint64_t device;
     uint64_t inode;
-    unsigned fork_epoch;
     bool readonly;
     char directory[PATH_BYTES_MAX];
 
     pthread_mutex_t mutex; /* shards, settings, upkeep */
     comet_shard *shards;
     comet_settings settings;
-    _Atomic int64_t values[COMET_SETTING_COUNT];
     window_pool windows;
 
     pthread_cond_t wake;
@@ -68,7 +67,7 @@ struct comet_log {
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static log_core *registry;
-static atomic_uint fork_epoch;
+atomic_uint log_fork_epoch;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void before_fork(void) {
@@ -97,15 +96,11 @@ static void after_fork_in_child(void) {
     }
     registry = NULL;
     pthread_mutex_init(&registry_mutex, NULL);
-    atomic_fetch_add(&fork_epoch, 1);
+    atomic_fetch_add(&log_fork_epoch, 1);
 }
 
 static void watch_forks(void) {
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-bool log_is_forked(const log_core *log) {
-    return atomic_load_explicit(&fork_epoch, memory_order_relaxed) != log->fork_epoch;
 }
 
 comet_status comet_set_allocator(const comet_allocator *allocator) {
@@ -122,10 +117,6 @@ comet_status comet_set_allocator(const comet_allocator *allocator) {
 }
 
 /* ---- What shards ask ---- */
-
-int64_t log_value(const log_core *log, comet_setting setting) {
-    return atomic_load_explicit(&log->values[setting], memory_order_relaxed);
-}
 
 const char *log_directory(const log_core *log) {
     return log->directory;
@@ -190,7 +181,7 @@ static comet_status store_settings(const log_core *log, const comet_settings *se
 static void apply_settings(log_core *log, const comet_settings *settings) {
     log->settings = *settings;
     for (size_t i = 0; i < COMET_SETTING_COUNT; i++) {
-        atomic_store_explicit(&log->values[i], settings->value[i], memory_order_relaxed);
+        atomic_store_explicit(&log->face.values[i], settings->value[i], memory_order_relaxed);
     }
 }
 
@@ -252,11 +243,7 @@ comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *v
 }
 
 static comet_status check_fork(const comet_log *log, comet_error *error) {
-    if (log_is_forked(log->core)) {
-        return error_set(error, COMET_MISUSE, 0,
-                         "this log was opened before fork(); open it anew in this process");
-    }
-    return COMET_OK;
+    return log_is_forked(log->core) ? shard_refuse_process(error) : COMET_OK;
 }
 
 comet_status comet_log_configure(comet_log *log, const char *name, const char *text,
@@ -336,7 +323,7 @@ static comet_status core_new(const char *directory, const platform_info *info, b
     made->device = info->device;
     made->inode = info->inode;
     made->readonly = readonly;
-    made->fork_epoch = atomic_load(&fork_epoch);
+    made->face.fork_epoch = atomic_load(&log_fork_epoch);
     pthread_mutex_init(&made->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

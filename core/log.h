@@ -5,6 +5,7 @@
 #ifndef COMET_LOG_H
 #define COMET_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,15 +14,30 @@
 
 typedef struct log_core log_core;
 
+/* What every append asks for stands first in a log_core, to be had without a call. */
+typedef struct log_face {
+    unsigned fork_epoch; /* when it was opened */
+    _Atomic int64_t values[COMET_SETTING_COUNT];
+} log_face;
+
+/* How many forks lie between this process and the one that loaded the library. */
+extern atomic_uint log_fork_epoch;
+
 /* A setting's value in force; any thread. */
-int64_t log_value(const log_core *log, comet_setting setting);
+static inline int64_t log_value(const log_core *log, comet_setting setting) {
+    return atomic_load_explicit(&((const log_face *)(const void *)log)->values[setting],
+                                memory_order_relaxed);
+}
+
+/* Whether this process is a child of the one that opened the log. */
+static inline bool log_is_forked(const log_core *log) {
+    return atomic_load_explicit(&log_fork_epoch, memory_order_relaxed) !=
+           ((const log_face *)(const void *)log)->fork_epoch;
+}
 
 const char *log_directory(const log_core *log);
 bool log_is_readonly(const log_core *log);
 window_pool *log_windows(log_core *log);
-
-/* Whether this process is a child of the one that opened the log. */
-bool log_is_forked(const log_core *log);
 
 /* `pending` entries of a shard are committed and not durable: see that somebody makes them so. */
 void log_wake_upkeep(log_core *log, uint64_t pending);

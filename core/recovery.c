@@ -119,18 +119,30 @@ static comet_status rebuild_list(comet_shard *shard, segment_list **list, comet_
 
     FORWARD(list_files(shard, &files, error));
     status = segment_list_new(files.count, &made, error);
+    if (status != COMET_OK) {
+        memory_release(files.numbers);
+        return status;
+    }
+    made->count = 0;
     for (size_t i = 0; status == COMET_OK && i < files.count; i++) {
-        status = rebuild_item(shard, files.numbers[i], &end, &made->items[i], error);
-        if (status != COMET_OK) {
-            made->count = made->items[i].file != NULL ? i + 1 : i;
-            segment_list_release(made);
+        segment_item *item = &made->items[made->count];
+        uint64_t before = end;
+        status = rebuild_item(shard, files.numbers[i], &end, item, error);
+        if (status == COMET_OK && index_noted_end(segment_index(item->file)) == 0) {
+            /* A dead transaction began it; its numbers belong to others by now. */
+            segment_release(item->file);
+            end = before;
+        } else if (item->file != NULL) {
+            made->count++;
         }
     }
     memory_release(files.numbers);
-    if (status == COMET_OK) {
-        *list = made;
+    if (status != COMET_OK) {
+        segment_list_release(made);
+        return status;
     }
-    return status;
+    *list = made;
+    return COMET_OK;
 }
 
 static comet_status list_from_manifest(comet_shard *shard, const manifest *from,
@@ -290,11 +302,13 @@ static comet_status find_mark(segment_file *segment, index_mark *mark, uint64_t 
     return COMET_OK;
 }
 
-/* One past the last entry that is certainly whole. */
+/* One past the last entry that is certainly whole, and that belongs to a transaction which was prepared:
+** the blocks of one that was not may be whole as well. */
 static comet_status find_end(segment_file *segment, uint64_t *end, comet_error *error) {
     block_index *index = segment_index(segment);
     map_window *window = NULL;
     index_mark mark;
+    uint64_t boundary;
     uint64_t found = 0;
     uint64_t at;
 
@@ -310,15 +324,24 @@ static comet_status find_end(segment_file *segment, uint64_t *end, comet_error *
         at++;
     }
     segment_release_window(segment, &window);
+    boundary = index_noted_end(index);
+    boundary = boundary > mark.end_offset ? boundary : mark.end_offset;
+    *end = *end < boundary ? *end : boundary;
     return COMET_OK;
 }
 
-/* Segments that index.bin names but that never came to hold anything. */
+/* Without the segments that index.bin names but that are gone, or never came to hold anything that
+** was prepared. */
 static size_t count_existing(const segment_list *list) {
     size_t count = list->count;
 
-    while (count > 0 && segment_ready(list->items[count - 1].file, NULL) != COMET_OK &&
-           list->items[count - 1].facts.entry_count == 0) {
+    while (count > 0) {
+        const segment_item *last = &list->items[count - 1];
+        bool ready = segment_ready(last->file, NULL) == COMET_OK;
+        bool noted = ready && (count == 1 || index_noted_end(segment_index(last->file)) != 0);
+        if (noted || (!ready && last->facts.entry_count > 0)) {
+            break;
+        }
         count--;
     }
     return count;

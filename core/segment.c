@@ -116,7 +116,7 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
     }
     if (status != COMET_OK) {
         if (made->fd >= 0) {
-            (void)platform->remove_file(made->path);
+            (void)segment_remove(made, NULL);
         }
         segment_release(made);
         return status;
@@ -156,6 +156,10 @@ static comet_status segment_rebuild_index(segment_file *segment, uint64_t size,
     index_tail tail;
 
     index_path(segment, path);
+    if (segment->home->writable) {
+        /* A new file: other processes may have the old one mapped, and must not find it cut. */
+        (void)platform->remove_file(path);
+    }
     FORWARD(index_create(segment->home->writable ? path : NULL, facts->sequence,
                          facts->first_offset, REBUILD_INTERVAL, index_capacity(segment, size),
                          &segment->index, error));

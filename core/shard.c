@@ -38,12 +38,9 @@ comet_status shard_path(const comet_shard *shard, const char *name, char path[PA
     return COMET_OK;
 }
 
-comet_status shard_check_process(const comet_shard *shard, comet_error *error) {
-    if (log_is_forked(shard->log)) {
-        return error_set(error, COMET_MISUSE, 0,
-                         "this log was opened before fork(); open it anew in this process");
-    }
-    return COMET_OK;
+comet_status shard_refuse_process(comet_error *error) {
+    return error_set(error, COMET_MISUSE, 0,
+                     "this log was opened before fork(); open it anew in this process");
 }
 
 /* ---- The list ---- */
@@ -140,6 +137,7 @@ comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_
                           log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF, error);
     memory_release(bytes);
     if (status != COMET_OK) {
+        shard->manifest_is_stale = true; /* it may have been replaced all the same */
         state_add(state, STATE_INDEX_PERSIST_ERRORS, 1);
         return status;
     }
@@ -303,9 +301,11 @@ static void close_cleanly(comet_shard *shard) {
     if (index_tail_is_empty(&tail->index) ||
         writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
                              &item->facts, NULL) == COMET_OK) {
-        (void)segment_cut(item->file, tail->index.position, NULL);
-        (void)shard_save_manifest(shard, list, tail->index.end_offset,
-                                  tail->index.position, NULL);
+        /* Cut only once the others have been told: they store into mappings of the file. */
+        if (shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position,
+                                NULL) == COMET_OK) {
+            (void)segment_cut(item->file, tail->index.position, NULL);
+        }
     }
     lock_give(&shard->lock);
 }

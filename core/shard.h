@@ -112,7 +112,10 @@ comet_status shard_path(const comet_shard *shard, const char *name, char path[PA
                         comet_error *error);
 
 /* COMET_MISUSE after a fork. */
-comet_status shard_check_process(const comet_shard *shard, comet_error *error);
+comet_status shard_refuse_process(comet_error *error);
+static inline comet_status shard_check_process(const comet_shard *shard, comet_error *error) {
+    return log_is_forked(shard->log) ? shard_refuse_process(error) : COMET_OK;
+}
 
 /* ---- writer.c ---- */
 

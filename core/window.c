@@ -86,6 +86,7 @@ static comet_status pool_map(window_pool *pool, const void *owner, int fd, uint6
                              comet_error *error) {
     uint64_t start = position - position % WINDOW_ALIGNMENT_BYTES;
     uint64_t end = position + length;
+    uint64_t usual = pool->limit_bytes / READ_WINDOW_SHARE;
     map_window *made = memory_allocate(sizeof *made);
     void *mapped = NULL;
     int result;
@@ -93,8 +94,9 @@ static comet_status pool_map(window_pool *pool, const void *owner, int fd, uint6
     if (made == NULL) {
         return memory_failed(error, sizeof *made);
     }
-    if (end < start + READ_WINDOW_BYTES) {
-        end = start + READ_WINDOW_BYTES < file_bytes ? start + READ_WINDOW_BYTES : file_bytes;
+    usual = usual < READ_WINDOW_BYTES ? usual : READ_WINDOW_BYTES;
+    if (end < start + usual) {
+        end = start + usual < file_bytes ? start + usual : file_bytes;
     }
     pool_evict(pool, end - start);
     result = platform->map(fd, start, (size_t)(end - start), false, &mapped);

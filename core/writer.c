@@ -48,6 +48,7 @@ static comet_status load_block(comet_shard *shard, segment_file *file, uint64_t 
 
     FORWARD(segment_ready(file, error));
     index = segment_index(file);
+    index_forget_room(index);
     index_tail_init(tail, index, segment_first_offset(file));
     shard->tail.compressed_count = index_noted_compressed(index);
     if (end == segment_first_offset(file)) {
@@ -285,8 +286,6 @@ static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *e
     if (count > 0) {
         FORWARD(writer_segment_facts(shard, tail_item(txn), tail->index.end_offset,
                                      tail->index.position, &finished, error));
-        index_note(segment_index(tail_item(txn)->file), tail->index.end_offset,
-                   tail->compressed_count);
     }
     bytes_max = bytes_needed > bytes_max ? bytes_needed : bytes_max;
     atomic_store(&shard->home.bytes_max, bytes_max);
@@ -439,6 +438,19 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
     return COMET_OK;
 }
 
+/* Say in the index of segment `i` of the list up to where its blocks belong to whole transactions. */
+static void note_end(const comet_txn *txn, size_t i) {
+    const segment_item *item = &txn->list->items[i];
+    const write_tail *tail = &txn->shard->tail;
+
+    if (i + 1 < txn->list->count) {
+        index_note(segment_index(item->file), item->facts.first_offset + item->facts.entry_count,
+                   item->facts.compressed_count);
+    } else {
+        index_note(segment_index(item->file), tail->index.end_offset, tail->compressed_count);
+    }
+}
+
 /* sync=full: each commit; without an upkeep thread, sync=normal: at least each rotation. */
 static bool is_durable_now(const comet_txn *txn) {
     const log_core *log = txn->shard->log;
@@ -452,20 +464,24 @@ static bool is_durable_now(const comet_txn *txn) {
 comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     write_tail *tail = &shard->tail;
-    block_index *index;
+    size_t old = txn->begin.segment_count;
 
     FORWARD(shard_check_process(shard, error));
     if (tail->segment_count == 0 || tail->index.end_offset == txn->begin.index.end_offset) {
         return COMET_OK;
     }
-    index = segment_index(tail_item(txn)->file);
     FORWARD(finish_block(txn, error));
-    index_note(index, tail->index.end_offset, tail->compressed_count);
+    /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
+    ** ends: so its note stands before index.bin names it, and the older ones' follow. */
+    note_end(txn, txn->list->count - 1);
     if (txn->list != txn->begin_list || shard->manifest_is_stale) {
         FORWARD(shard_save_manifest(shard, txn->list, state_end(&shard->state),
                                     txn->begin.index.position, error));
         shard->manifest_is_stale = false;
         txn->list_is_saved = txn->list != txn->begin_list;
+    }
+    for (size_t i = old; i < txn->list->count; i++) {
+        note_end(txn, i - (old > 0 ? 1 : 0));
     }
     return is_durable_now(txn) ? make_durable(txn, error) : COMET_OK;
 }
@@ -511,7 +527,11 @@ static void restore_tail(comet_txn *txn, const write_tail *tail) {
         append_room_close(&shard->room);
     }
     if (tail->segment_count > 0) {
-        index_tail_restore(segment_index(tail_item(txn)->file), &shard->tail.index);
+        block_index *index = segment_index(tail_item(txn)->file);
+        index_tail_restore(index, &shard->tail.index);
+        if (index_noted_end(index) > tail->index.end_offset) { /* prepared, then taken back */
+            index_note(index, tail->index.end_offset, tail->compressed_count);
+        }
     }
     atomic_fetch_add(&shard->rollbacks, 1);
 }
@@ -601,10 +621,6 @@ void comet_txn_rollback(comet_txn *txn) {
                                          txn->begin.index.position, NULL) == COMET_OK) {
         txn->shard->manifest_is_stale = false;
     }
-    if (txn->begin.segment_count > 0) {
-        index_note(segment_index(tail_item(txn)->file), txn->begin.index.end_offset,
-                   txn->begin.compressed_count);
-    }
     /* A power cut must not bring back what a mark vouched for and was then taken back. */
     if (txn->is_prepared_durably && txn->begin.segment_count > 0) {
         (void)make_durable(txn, NULL);
@@ -656,6 +672,7 @@ void comet_txn_rollback_to(comet_txn *txn, int level) {
     }
     if (i == txn->savepoint_count) {
         restore_tail(txn, &txn->begin);
+        txn->savepoint_count = 0; /* shallower points would lead forwards again */
         return;
     }
     restore_tail(txn, &txn->savepoints[i].tail);

@@ -114,8 +114,8 @@ static comet_status obey(connection *used, const config_call *call, int64_t *val
 
     if (comet_setting_describe(call->setting)->retention) {
         return failure_set(error, COMET_INVALID,
-                           "%s is a setting of retention: give it in CREATE VIRTUAL TABLE or to "
-                           "comet_retention()",
+                           "%s is a setting of retention, which this version stores and does not act "
+                           "on; it may be given in CREATE VIRTUAL TABLE",
                            call->name);
     }
     if (call->value != NULL && used->readonly) {

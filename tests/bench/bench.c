@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#define WARM_BYTES ((size_t)3 << 30)
 #define BUFFER_COUNT 8u /* static buffers handed out in turn */
 
 void bench_fail(const char *format, ...) {
@@ -21,6 +23,15 @@ void bench_fail(const char *format, ...) {
     fputc('\n', stderr);
     va_end(arguments);
     exit(1);
+}
+
+void bench_warm_memory(void) {
+    void *memory = mmap(NULL, WARM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory != MAP_FAILED) {
+        memset(memory, 1, WARM_BYTES);
+        munmap(memory, WARM_BYTES);
+    }
 }
 
 int64_t bench_clock(void) {

@@ -17,6 +17,10 @@
 /* Print a sentence and end the program with status 1. */
 _Noreturn void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Use as much memory as the benchmark will, and give it back.  A virtual machine gets each page from its
+** host at its first use, which costs more than anything measured here, and falls on whoever is first. */
+void bench_warm_memory(void);
+
 /* Monotonic time in nanoseconds. */
 int64_t bench_clock(void);
 

@@ -416,6 +416,7 @@ int main(void) {
     lmdb_figures lmdb;
     uint64_t opened;
 
+    bench_warm_memory();
     entry_count = bench_setting("BENCH_ENTRIES", 2000000);
     if (entry_count < 10 * BATCH_ENTRIES) {
         entry_count = 10 * BATCH_ENTRIES;

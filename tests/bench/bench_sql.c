@@ -262,6 +262,7 @@ int main(int argc, char **argv) {
         bench_fail("usage: bench_sql path-of-comet.so");
     }
     extension = argv[1];
+    bench_warm_memory();
     row_count = bench_setting("BENCH_ROWS", 1250000);
     if (row_count < 10 * RANGE_ROWS) {
         row_count = 10 * RANGE_ROWS;

@@ -57,6 +57,7 @@ struct block_index {
     uint32_t interval;
     uint32_t record_bytes;
     uint32_t records_per_chunk;
+    uint64_t data_bytes_max;
     uint64_t allocated_bytes; /* as far as this writer knows */
     pthread_mutex_t mutex;    /* mapping chunks */
     size_t chunk_count;
@@ -152,6 +153,7 @@ static comet_status index_new(uint32_t interval, uint64_t data_bytes_max, block_
     }
     made->fd = -1;
     made->interval = interval;
+    made->data_bytes_max = data_bytes_max;
     made->record_bytes = record_bytes;
     made->records_per_chunk = (uint32_t)per_chunk;
     made->chunk_count = chunk_count;
@@ -336,6 +338,10 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
 
 uint32_t index_interval(const block_index *index) {
     return index->interval;
+}
+
+uint64_t index_data_bytes_max(const block_index *index) {
+    return index->data_bytes_max;
 }
 
 bool index_is_writable(const block_index *index) {

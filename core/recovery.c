@@ -435,6 +435,65 @@ static comet_status recover_sequence(comet_shard *shard, comet_error *error) {
     return COMET_OK;
 }
 
+/* ---- What a dead writer left ---- */
+
+static int stray_visit(void *context, const char *name) {
+    comet_shard *shard = context;
+    char path[PATH_BYTES_MAX];
+
+    if (strncmp(name, MANIFEST_NAME REPLACE_SUFFIX, strlen(MANIFEST_NAME REPLACE_SUFFIX)) == 0 &&
+        shard_path(shard, name, path, NULL) == COMET_OK) {
+        (void)platform->remove_file(path);
+    }
+    return 0;
+}
+
+/* Whether a file's index says that nothing in it was ever prepared; then *facts tells of it. */
+static bool is_unprepared(const comet_shard *shard, manifest_segment *facts) {
+    char name[MANIFEST_NAME_BYTES];
+    char path[PATH_BYTES_MAX];
+    segment_file *file;
+    bool unprepared;
+
+    if (!manifest_file_name(facts->sequence, name)) {
+        return false;
+    }
+    memcpy(strrchr(name, '.'), ".idx", sizeof ".idx");
+    if (shard_path(shard, name, path, NULL) != COMET_OK ||
+        index_peek(path, facts->sequence, &facts->first_offset, NULL) != COMET_OK ||
+        segment_new(&shard->home, facts, &file, NULL) != COMET_OK) {
+        return false;
+    }
+    unprepared = segment_ready(file, NULL) == COMET_OK &&
+                 index_noted_end(segment_index(file)) == 0;
+    segment_release(file);
+    return unprepared;
+}
+
+/* Files that a dead transaction began and index.bin never named.  Where the Go package may have
+** written, only those that are certainly ours. */
+static comet_status remove_strays(comet_shard *shard, const segment_list *list, bool only_ours,
+                                  comet_error *error) {
+    uint64_t newest = list->count > 0 ? list->items[list->count - 1].facts.sequence : 0;
+    sequence_set files;
+
+    FORWARD(list_files(shard, &files, error));
+    for (size_t i = 0; i < files.count; i++) {
+        manifest_segment facts = {.sequence = files.numbers[i]};
+        segment_file *stray;
+        if (files.numbers[i] > newest && (!only_ours || is_unprepared(shard, &facts)) &&
+            segment_new(&shard->home, &facts, &stray, NULL) == COMET_OK) {
+            (void)segment_remove(stray, NULL);
+            segment_release(stray);
+        }
+    }
+    memory_release(files.numbers);
+    (void)platform->list_directory(shard->home.directory, stray_visit, shard);
+    return COMET_OK;
+}
+
+/* ---- All of it ---- */
+
 comet_status recovery_run(comet_shard *shard, comet_error *error) {
     shard_state *state = &shard->state;
     segment_list *list;
@@ -451,6 +510,9 @@ comet_status recovery_run(comet_shard *shard, comet_error *error) {
     }
     if (status == COMET_OK) {
         status = recover_sequence(shard, error);
+    }
+    if (status == COMET_OK && shard->home.writable) {
+        status = remove_strays(shard, list, true, error);
     }
     if (status == COMET_OK) {
         generation = state_load(state, STATE_GENERATION) + 1;
@@ -469,38 +531,6 @@ comet_status recovery_run(comet_shard *shard, comet_error *error) {
 
 /* ---- A dead writer ---- */
 
-static int stray_visit(void *context, const char *name) {
-    comet_shard *shard = context;
-    char path[PATH_BYTES_MAX];
-
-    if (strncmp(name, MANIFEST_NAME REPLACE_SUFFIX, strlen(MANIFEST_NAME REPLACE_SUFFIX)) == 0 &&
-        shard_path(shard, name, path, NULL) == COMET_OK) {
-        (void)platform->remove_file(path);
-    }
-    return 0;
-}
-
-/* Files that a dead transaction began and index.bin never named. */
-static comet_status remove_strays(comet_shard *shard, const segment_list *list,
-                                  comet_error *error) {
-    uint64_t newest = list->count > 0 ? list->items[list->count - 1].facts.sequence : 0;
-    sequence_set files;
-
-    FORWARD(list_files(shard, &files, error));
-    for (size_t i = 0; i < files.count; i++) {
-        manifest_segment facts = {.sequence = files.numbers[i]};
-        segment_file *stray;
-        if (files.numbers[i] > newest &&
-            segment_new(&shard->home, &facts, &stray, NULL) == COMET_OK) {
-            (void)segment_remove(stray, NULL);
-            segment_release(stray);
-        }
-    }
-    memory_release(files.numbers);
-    (void)platform->list_directory(shard->home.directory, stray_visit, shard);
-    return COMET_OK;
-}
-
 comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
     uint64_t generation = state_load(&shard->state, STATE_GENERATION) + 1;
     comet_status status;
@@ -511,7 +541,7 @@ comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
     }
     state_add(&shard->state, STATE_RECOVERY_ATTEMPTS, 1);
     FORWARD(recovery_load_list(shard, shard->list, &list, error));
-    status = remove_strays(shard, list, error);
+    status = remove_strays(shard, list, false, error);
     if (status == COMET_OK) {
         shard_set_list(shard, list, generation);
         state_store(&shard->state, STATE_GENERATION, generation);

@@ -306,11 +306,23 @@ static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *e
     return COMET_OK;
 }
 
+/* max_file_size, but not more than the present segment's index was made for. */
+static uint64_t segment_bytes_max(const comet_txn *txn) {
+    uint64_t wanted = (uint64_t)log_value(txn->shard->log, COMET_MAX_FILE_SIZE);
+    uint64_t possible;
+
+    if (txn->shard->tail.segment_count == 0) {
+        return wanted;
+    }
+    possible = index_data_bytes_max(segment_index(tail_item(txn)->file));
+    return wanted < possible ? wanted : possible;
+}
+
 /* The slow path of an append: room for `size` more bytes, in this segment or the next. */
 static comet_status make_room(comet_txn *txn, uint64_t size, comet_error *error) {
     comet_shard *shard = txn->shard;
     write_tail *tail = &shard->tail;
-    uint64_t bytes_max = (uint64_t)log_value(shard->log, COMET_MAX_FILE_SIZE);
+    uint64_t bytes_max = segment_bytes_max(txn);
     uint64_t keep;
 
     if (tail->segment_count == 0 ||
@@ -492,6 +504,7 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
 static void drop_segments(comet_txn *txn) {
     comet_shard *shard = txn->shard;
     size_t keep = shard->tail.segment_count;
+    bool was_saved;
 
     if (txn->list->count == keep) {
         return;
@@ -500,7 +513,8 @@ static void drop_segments(comet_txn *txn) {
     for (size_t i = keep; i < txn->list->count; i++) {
         (void)segment_remove(txn->list->items[i].file, NULL);
     }
-    shard->manifest_is_stale |= txn->list_is_saved;
+    was_saved = txn->list_is_saved;
+    shard->manifest_is_stale |= was_saved;
     if (keep == txn->begin_list->count) {
         segment_list_release(txn->list);
         txn->list = txn->begin_list;
@@ -511,6 +525,9 @@ static void drop_segments(comet_txn *txn) {
             segment_release(txn->list->items[i].file);
         }
         txn->list->count = keep;
+    }
+    if (was_saved) { /* index.bin follows; this process's readers need not wait for it */
+        shard_set_list(shard, txn->list, shard->list_generation);
     }
 }
 
@@ -610,15 +627,13 @@ void comet_txn_publish(comet_txn *txn) {
 /* ---- Rollback ---- */
 
 void comet_txn_rollback(comet_txn *txn) {
-    bool was_saved;
-
     if (txn == NULL || log_is_forked(txn->shard->log)) {
         return;
     }
-    was_saved = txn->list_is_saved;
     restore_tail(txn, &txn->begin);
-    if (was_saved && shard_save_manifest(txn->shard, txn->begin_list, txn->begin.index.end_offset,
-                                         txn->begin.index.position, NULL) == COMET_OK) {
+    if (txn->shard->manifest_is_stale &&
+        shard_save_manifest(txn->shard, txn->begin_list, txn->begin.index.end_offset,
+                            txn->begin.index.position, NULL) == COMET_OK) {
         txn->shard->manifest_is_stale = false;
     }
     /* A power cut must not bring back what a mark vouched for and was then taken back. */

@@ -160,11 +160,31 @@ static comet_status enter_block(comet_cursor *cursor, const segment_block *block
     return COMET_OK;
 }
 
+/* Since a rollback the index may know nothing of a transaction's own entries: what was committed before
+** them is read as if they had never been. */
+static comet_status check_rollback(comet_cursor *cursor, uint64_t offset, comet_error *error) {
+    if (cursor->own_first == UINT64_MAX ||
+        atomic_load(&cursor->shard->rollbacks) == cursor->rollbacks) {
+        return COMET_OK;
+    }
+    if (offset >= cursor->own_first) {
+        return error_set(error, COMET_ABORTED, 0,
+                         "entry %" PRIu64 " was rolled back while it was being read", offset);
+    }
+    cursor->end = cursor->own_first;
+    if (cursor->file_end > cursor->end) {
+        cursor->file_end = cursor->end;
+        cursor->file_is_sealed = false;
+    }
+    return COMET_OK;
+}
+
 /* Describe the block that holds `offset`, without touching its bytes. */
 static comet_status find_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
                                comet_error *error) {
     uint64_t at;
 
+    FORWARD(check_rollback(cursor, offset, error));
     assert(offset < cursor->end);
     if (cursor->in_block && offset >= cursor->block.first && offset < cursor->block.end) {
         *block = cursor->block;
@@ -269,10 +289,7 @@ static comet_status walk_stride(comet_cursor *cursor, uint64_t offset, comet_err
 static comet_status locate(comet_cursor *cursor, uint64_t offset, comet_error *error) {
     uint64_t ahead;
 
-    if (offset >= cursor->own_first && atomic_load(&cursor->shard->rollbacks) != cursor->rollbacks) {
-        return error_set(error, COMET_ABORTED, 0,
-                         "entry %" PRIu64 " was rolled back while it was being read", offset);
-    }
+    FORWARD(check_rollback(cursor, offset, error));
     if (cursor->is_located && cursor->located == offset) {
         return COMET_OK;
     }

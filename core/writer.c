@@ -599,27 +599,30 @@ void comet_txn_publish(comet_txn *txn) {
     uint64_t end = tail->index.end_offset;
     uint64_t entries = end - txn->begin.index.end_offset;
 
+    if (log_is_forked(shard->log)) {
+        return; /* the parent's */
+    }
     if (entries == 0) {
-        restore_tail(txn, &txn->begin); /* of a segment that was begun for nothing */
+        comet_txn_rollback(txn); /* of segments that were begun for nothing, and index.bin may name */
+        return;
+    }
+    assert(txn->list == txn->begin_list || txn->list_is_saved);
+    count_transaction(txn, entries);
+    state_store(state, STATE_TIME_HIGH, (uint64_t)tail->time_high);
+    state_store(state, STATE_DISORDER_END, tail->disorder_end);
+    state_store(state, STATE_WRITE_POSITION, tail->index.position);
+    state_publish(state, end);
+    state_store(state, STATE_LAST_ENTRY, end - 1);
+    if (txn->is_prepared_durably &&
+        state_load(state, STATE_DURABLE_END) >= first_synced_offset(txn)) {
+        state_store(state, STATE_DURABLE_END, end);
     } else {
-        assert(txn->list == txn->begin_list || txn->list_is_saved);
-        count_transaction(txn, entries);
-        state_store(state, STATE_TIME_HIGH, (uint64_t)tail->time_high);
-        state_store(state, STATE_DISORDER_END, tail->disorder_end);
-        state_store(state, STATE_WRITE_POSITION, tail->index.position);
-        state_publish(state, end);
-        state_store(state, STATE_LAST_ENTRY, end - 1);
-        if (txn->is_prepared_durably &&
-            state_load(state, STATE_DURABLE_END) >= first_synced_offset(txn)) {
-            state_store(state, STATE_DURABLE_END, end);
-        } else {
-            log_wake_upkeep(shard->log, end - state_load(state, STATE_DURABLE_END));
-        }
-        if (txn->list != txn->begin_list) {
-            cut_finished(txn);
-            set_tail_list(shard, txn->list);
-            txn->list = txn->begin_list = shard->tail_list;
-        }
+        log_wake_upkeep(shard->log, end - state_load(state, STATE_DURABLE_END));
+    }
+    if (txn->list != txn->begin_list) {
+        cut_finished(txn);
+        set_tail_list(shard, txn->list);
+        txn->list = txn->begin_list = shard->tail_list;
     }
     txn_end(txn);
 }

@@ -240,27 +240,6 @@ static void entry_larger_than_a_file(void **state) {
     place_close(p);
 }
 
-/* max_file_size grows while a segment is being written: its index must have room for it. */
-static void file_size_may_grow(void **state) {
-    place *p = *state;
-
-    place_open(p, "max_file_size=1MiB boundary_interval=1");
-    begin(p);
-    append_both(p->txn, &p->m, 1, 0, 1);
-    commit(p);
-    OK(comet_log_configure(p->log, "max_file_size", "4MiB", &error));
-    begin(p);
-    for (size_t i = 0; i < 120000; i++) {
-        append_both(p->txn, &p->m, 1, 0, i);
-    }
-    commit(p);
-    check_all(p->shard, NULL, &p->m);
-    place_close(p);
-    place_open(p, NULL);
-    check_all(p->shard, NULL, &p->m);
-    place_close(p);
-}
-
 /* ---- Transactions ---- */
 
 static void rolled_back_offsets_are_used_again(void **state) {
@@ -598,7 +577,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(small_segments_rotate, setup, teardown),
         cmocka_unit_test_setup_teardown(one_transaction_over_many_segments, setup, teardown),
         cmocka_unit_test_setup_teardown(entry_larger_than_a_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(file_size_may_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(rolled_back_offsets_are_used_again, setup, teardown),
         cmocka_unit_test_setup_teardown(prepare_may_be_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(prepared_is_not_visible, setup, teardown),

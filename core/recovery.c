@@ -83,7 +83,8 @@ static comet_status list_files(const comet_shard *shard, sequence_set *set, come
 
 /* ---- The list ---- */
 
-/* index.bin says nothing: number the files one after the other, as far as their indexes do not. */
+/* The segment in file `sequence`.  Its index says where its numbers begin; without one they go on
+** from `*end`, which becomes the segment's own. */
 static comet_status rebuild_item(comet_shard *shard, uint64_t sequence, uint64_t *end,
                                  segment_item *item, comet_error *error) {
     char name[MANIFEST_NAME_BYTES];
@@ -98,10 +99,8 @@ static comet_status rebuild_item(comet_shard *shard, uint64_t sequence, uint64_t
     strcpy(strrchr(name, '.'), ".idx");
     FORWARD(shard_path(shard, name, path, error));
     item->facts.sequence = sequence;
-    item->facts.first_offset = *end;
-    if (index_peek(path, sequence, &first, NULL) == COMET_OK && first >= *end) {
-        item->facts.first_offset = first;
-    }
+    item->facts.first_offset =
+        index_peek(path, sequence, &first, NULL) == COMET_OK ? first : *end;
     FORWARD(segment_new(&shard->home, &item->facts, &item->file, error));
     FORWARD(segment_ready(item->file, error));
     *end = index_noted_end(segment_index(item->file));
@@ -111,8 +110,25 @@ static comet_status rebuild_item(comet_shard *shard, uint64_t sequence, uint64_t
     return COMET_OK;
 }
 
+/* Where a file's numbers begin, those before it end: what a dead transaction or a damaged index claims
+** beyond gives way. */
+static void rebuild_add(segment_list *list, const segment_item *item) {
+    uint64_t first = item->facts.first_offset;
+
+    while (list->count > 0 && list->items[list->count - 1].facts.first_offset >= first) {
+        segment_release(list->items[--list->count].file);
+    }
+    if (list->count > 0) {
+        manifest_segment *before = &list->items[list->count - 1].facts;
+        uint64_t room = first - before->first_offset;
+        before->entry_count = before->entry_count < room ? before->entry_count : room;
+    }
+    list->items[list->count++] = *item;
+}
+
+/* index.bin says nothing: make the list from the files, oldest first. */
 static comet_status rebuild_list(comet_shard *shard, segment_list **list, comet_error *error) {
-    comet_status status = COMET_OK;
+    comet_status status;
     segment_list *made;
     sequence_set files;
     uint64_t end = 0;
@@ -125,21 +141,23 @@ static comet_status rebuild_list(comet_shard *shard, segment_list **list, comet_
     }
     made->count = 0;
     for (size_t i = 0; status == COMET_OK && i < files.count; i++) {
-        segment_item *item = &made->items[made->count];
-        uint64_t before = end;
-        status = rebuild_item(shard, files.numbers[i], &end, item, error);
-        if (status == COMET_OK && index_noted_end(segment_index(item->file)) == 0) {
-            /* A dead transaction began it; its numbers belong to others by now. */
-            segment_release(item->file);
-            end = before;
-        } else if (item->file != NULL) {
-            made->count++;
+        segment_item item;
+        status = rebuild_item(shard, files.numbers[i], &end, &item, error);
+        if (status == COMET_OK) {
+            rebuild_add(made, &item);
+        } else {
+            segment_release(item.file);
         }
     }
     memory_release(files.numbers);
     if (status != COMET_OK) {
         segment_list_release(made);
         return status;
+    }
+    /* Begun by a dead transaction that prepared nothing. */
+    while (made->count > 0 &&
+           index_noted_end(segment_index(made->items[made->count - 1].file)) == 0) {
+        segment_release(made->items[--made->count].file);
     }
     *list = made;
     return COMET_OK;

@@ -569,6 +569,27 @@ static void random_walk(void **state) {
     }
 }
 
+/* max_file_size grows while a segment is being written: its index must have room for it. */
+static void file_size_may_grow(void **state) {
+    place *p = *state;
+
+    place_open(p, "max_file_size=1MiB boundary_interval=1");
+    begin(p);
+    append_both(p->txn, &p->m, 1, 0, 1);
+    commit(p);
+    OK(comet_log_configure(p->log, "max_file_size", "4MiB", &error));
+    begin(p);
+    for (size_t i = 0; i < 120000; i++) {
+        append_both(p->txn, &p->m, 1, 0, i);
+    }
+    commit(p);
+    check_all(p->shard, NULL, &p->m);
+    place_close(p);
+    place_open(p, NULL);
+    check_all(p->shard, NULL, &p->m);
+    place_close(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(odd_bytes_come_back, setup, teardown),
@@ -583,6 +604,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(emptied_after_prepare, setup, teardown),
         cmocka_unit_test_setup_teardown(savepoint_levels, setup, teardown),
         cmocka_unit_test_setup_teardown(second_writer_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(file_size_may_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(random_walk, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

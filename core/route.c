@@ -65,8 +65,11 @@ static bool parse_number(const char *digits, size_t length, uint32_t *number) {
             return false;
         }
     }
+    if (length == 0) {
+        return false;
+    }
     *number = (uint32_t)value;
-    return length > 0;
+    return true;
 }
 
 static bool ends_with_mark(const char *text, size_t length) {

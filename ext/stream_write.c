@@ -110,13 +110,13 @@ static comet_status find_place(stream_table *table, open_log *log, uint32_t id, 
         }
         memset(table->places, 0, size);
     }
-    if (is_kept && table->places[id] != NULL) {
-        *place = table->places[id];
+    if (is_kept && table->places[id].shard != NULL) {
+        *place = table->places[id].shard;
         return COMET_OK;
     }
     status = connection_shard(table->common.connection, log->directory, id, true, place, error);
     if (status == COMET_OK && is_kept) {
-        table->places[id] = *place;
+        table->places[id].shard = *place;
     }
     return status;
 }

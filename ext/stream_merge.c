@@ -19,10 +19,13 @@ typedef struct part {
 
 /* A shard's place in the heap.  Descending order is ascending order of complements. */
 typedef struct place {
-    int64_t key;
-    size_t part;
-    bool opened; /* key is its first entry's; else a bound */
+    int64_t key;  /* of its current entry; of one that is not opened a bound */
+    uint32_t tie; /* OPENED, and the part, or descending its complement */
+    uint32_t part;
 } place;
+
+/* A bound goes before an entry of the same time: what it stands for may come before that. */
+#define OPENED 0x80000000u
 
 typedef struct part_list {
     part *parts;
@@ -131,7 +134,11 @@ static comet_status add_part(stream_merge *merge, const part *added, int64_t key
             merge->heap = heap;
             merge->heap_capacity = now->capacity;
         }
-        merge->heap[merge->heap_count++] = (place){key, now->count, false};
+
+        uint32_t at = (uint32_t)now->count;
+        uint32_t tie = (merge->range.descending ? ~at : at) & ~OPENED;
+
+        merge->heap[merge->heap_count++] = (place){key, tie, at};
     }
     now->parts[now->count] = *added;
     now->parts[now->count++].cursor = take_cursor(merge, added->shard);
@@ -167,15 +174,9 @@ comet_status stream_merge_add(stream_merge *merge, open_shard *shard, comet_erro
 
 /* ---- The heap -------------------------------------------------------------------------------- */
 
-/* A bound goes before an entry of the same time: what it stands for may come before that. */
-static bool comes_before(const stream_merge *merge, const place *left, const place *right) {
-    if (left->key != right->key) {
-        return left->key < right->key;
-    }
-    if (left->opened != right->opened) {
-        return right->opened;
-    }
-    return merge->range.descending ? left->part > right->part : left->part < right->part;
+/* Without branches: which way it goes cannot be foretold. */
+static bool comes_before(const place *left, const place *right) {
+    return (left->key < right->key) | ((left->key == right->key) & (left->tie < right->tie));
 }
 
 /* The place at `at` may come after its children. */
@@ -188,11 +189,10 @@ static void sift_down(stream_merge *merge, size_t at) {
         if (child >= merge->heap_count) {
             break;
         }
-        if (child + 1 < merge->heap_count &&
-            comes_before(merge, &merge->heap[child + 1], &merge->heap[child])) {
-            child++;
+        if (child + 1 < merge->heap_count) {
+            child += comes_before(&merge->heap[child + 1], &merge->heap[child]);
         }
-        if (!comes_before(merge, &merge->heap[child], &moved)) {
+        if (!comes_before(&merge->heap[child], &moved)) {
             break;
         }
         merge->heap[at] = merge->heap[child];
@@ -240,7 +240,7 @@ static comet_status renew_top(stream_merge *merge, comet_status status, comet_er
     }
     if (status == COMET_OK) {
         top->key = merge->range.descending ? ~timestamp : timestamp;
-        top->opened = true;
+        top->tie |= OPENED;
         sift_down(merge, 0);
     } else if (status == COMET_DONE) {
         remove_top(merge);
@@ -253,7 +253,7 @@ static comet_status renew_top(stream_merge *merge, comet_status status, comet_er
 static comet_status settle_top(stream_merge *merge, comet_error *error) {
     comet_status status = COMET_OK;
 
-    while (status == COMET_OK && merge->heap_count > 0 && !merge->heap[0].opened) {
+    while (status == COMET_OK && merge->heap_count > 0 && (merge->heap[0].tie & OPENED) == 0) {
         status = renew_top(merge, open_part(merge, &merge->now.parts[merge->heap[0].part], error),
                            error);
     }

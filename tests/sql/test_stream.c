@@ -49,14 +49,15 @@ static void make_twins(sqlite3 *db, order wanted) {
 }
 
 static void append_value(sqlite3_str *sql, uint64_t *seed, const char *column) {
-    static const char *const odd[] = {"NULL", "'abc'", "x'3130'", "''", "'7'", "7.0", "2.5", "-1",
-                                      "9e999", "4294967296", "1e300", "'12345'"};
+    static const char *const odd[] = {"NULL", "'abc'", "x'3130'", "''",         "'7'",   "7.0",
+                                      "2.5",  "-1",    "9e999",   "4294967296", "1e300", "'12345'"};
 
     if (random_below(seed, 12) == 0) {
         sqlite3_str_appendall(sql, odd[random_below(seed, sizeof odd / sizeof odd[0])]);
     } else if (strcmp(column, "shard") == 0) {
-        sqlite3_str_appendf(sql, "%u", random_below(seed, 4) ? shards[random_below(seed, SHARD_COUNT)]
-                                                             : random_below(seed, 20000));
+        sqlite3_str_appendf(sql, "%u",
+                            random_below(seed, 4) ? shards[random_below(seed, SHARD_COUNT)]
+                                                  : random_below(seed, 20000));
     } else if (strcmp(column, "id") == 0) {
         sqlite3_str_appendf(sql, "'%s%u-%u'", random_below(seed, 8) ? "" : "0",
                             shards[random_below(seed, SHARD_COUNT)], random_below(seed, 260));
@@ -73,7 +74,7 @@ static void append_value(sqlite3_str *sql, uint64_t *seed, const char *column) {
 
 static void append_condition(sqlite3_str *sql, uint64_t *seed) {
     static const char *const operators[] = {"=", "<", "<=", ">", ">=", "IS", "!="};
-    static const char *const columns[] = {"offset", "timestamp", "shard", "shard",
+    static const char *const columns[] = {"offset", "timestamp", "shard",    "shard",
                                           "id",     "rowid",     "timestamp"};
     const char *column = columns[random_below(seed, 7)];
     bool exact = strcmp(column, "id") == 0 || strcmp(column, "rowid") == 0;
@@ -99,8 +100,9 @@ static void append_condition(sqlite3_str *sql, uint64_t *seed) {
                             shards[random_below(seed, SHARD_COUNT)], random_below(seed, 250));
         break;
     default:
-        sqlite3_str_appendf(sql, "%s %s ", column,
-                            operators[exact ? 0 : random_below(seed, random_below(seed, 4) ? 5 : 7)]);
+        sqlite3_str_appendf(
+            sql, "%s %s ", column,
+            operators[exact ? 0 : random_below(seed, random_below(seed, 4) ? 5 : 7)]);
         append_value(sql, seed, column);
         break;
     }
@@ -246,8 +248,9 @@ static void test_rows_without_a_key_take_turns(void **state) {
     run(used->db, "CREATE VIRTUAL TABLE t USING comet_stream(log='telemetry', shards=8);"
                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 80)"
                   " INSERT INTO t(data) SELECT i FROM n");
-    expect(used->db, "8|10|10", "SELECT count(*), min(n), max(n) FROM"
-                                " (SELECT count(*) AS n FROM t GROUP BY shard)");
+    expect(used->db, "8|10|10",
+           "SELECT count(*), min(n), max(n) FROM"
+           " (SELECT count(*) AS n FROM t GROUP BY shard)");
 }
 
 /* With several processes, each writes its own shards: shard mod process_count = process_id. */
@@ -258,8 +261,9 @@ static void test_processes_write_their_own_shards(void **state) {
                   " process_id=1, process_count=4);"
                   "INSERT INTO t(data) VALUES (1), (2), (3), (4);"
                   "INSERT INTO t(key, data) VALUES ('a', 5), ('b', 6), ('c', 7), ('user', 8)");
-    expect(used->db, "1,5", "SELECT group_concat(shard) FROM (SELECT DISTINCT shard FROM t"
-                            " ORDER BY shard)");
+    expect(used->db, "1,5",
+           "SELECT group_concat(shard) FROM (SELECT DISTINCT shard FROM t"
+           " ORDER BY shard)");
     refuse(used->db, SQLITE_READONLY, "process_id", "INSERT INTO t(shard, data) VALUES (2, 1)");
 }
 
@@ -291,15 +295,17 @@ static void test_a_transaction_over_several_shards(void **state) {
                   "SAVEPOINT s; INSERT INTO t(shard, data) VALUES (2, 'no'), (3, 'no'), (0, 'no');"
                   "ROLLBACK TO s; INSERT INTO t(shard, data) VALUES (3, 'c')");
     expect(used->db, "0-0 zero,1-0 a,2-0 b,3-0 c",
-           "SELECT group_concat(id || ' ' || data) FROM (SELECT id, data FROM t ORDER BY shard, offset)");
+           "SELECT group_concat(id || ' ' || data) FROM (SELECT id, data FROM t ORDER BY shard, "
+           "offset)");
     expect(other, "zero", "SELECT data FROM comet_stream('telemetry')");
     run(used->db, "COMMIT");
     expect(other, "zero\na\nb\nc",
            "SELECT data FROM comet_stream('telemetry') ORDER BY shard, offset");
     run(used->db, "BEGIN; INSERT INTO t(shard, data) VALUES (1, 'x'), (2, 'y'); ROLLBACK");
     expect(used->db, "4", "SELECT count(*) FROM t");
-    expect(used->db, "1|0|1|1", "SELECT max(shard) = 3, min(offset), count(DISTINCT offset),"
-                                " count(*) = 4 FROM t");
+    expect(used->db, "1|0|1|1",
+           "SELECT max(shard) = 3, min(offset), count(DISTINCT offset),"
+           " count(*) = 4 FROM t");
     db_close(other);
 }
 
@@ -310,8 +316,9 @@ static void test_a_shard_that_is_held_stops_the_row_only(void **state) {
 
     run(used->db, "CREATE VIRTUAL TABLE temp.t USING comet_stream(log='telemetry', shards=4);"
                   "INSERT INTO t(shard, data) VALUES (0, 'a'), (1, 'a'), (2, 'a')");
-    run(other, "CREATE VIRTUAL TABLE o USING comet_stream(log='%s/telemetry', shards=4);"
-               "BEGIN; INSERT INTO o(shard, data) VALUES (2, 'held')",
+    run(other,
+        "CREATE VIRTUAL TABLE o USING comet_stream(log='%s/telemetry', shards=4);"
+        "BEGIN; INSERT INTO o(shard, data) VALUES (2, 'held')",
         used->directory);
     run(used->db, "BEGIN; INSERT INTO t(shard, data) VALUES (0, 'b')");
     refuse(used->db, SQLITE_BUSY, "", "INSERT INTO t(shard, data) VALUES (1, 'b'), (2, 'b')");
@@ -344,8 +351,9 @@ static void test_shards_of_others_are_discovered(void **state) {
     expect(used->db, "0|first\n3|mine\n12345|theirs\n4294967295|far",
            "SELECT shard, data FROM t ORDER BY shard");
     expect(used->db, "far", "SELECT data FROM t WHERE id = '4294967295-0'");
-    expect(used->db, "far", "SELECT data FROM t WHERE rowid ="
-                            " (SELECT rowid FROM t WHERE shard = 4294967295)");
+    expect(used->db, "far",
+           "SELECT data FROM t WHERE rowid ="
+           " (SELECT rowid FROM t WHERE shard = 4294967295)");
     /* What is no shard is passed over. */
     snprintf(path, sizeof path, "%s/telemetry/shard-0007-backup", used->directory);
     assert_int_equal(mkdir(path, 0700), 0);
@@ -398,8 +406,9 @@ static void test_a_window_opens_only_the_shards_it_lies_in(void **state) {
                   " INSERT INTO t(shard, timestamp, data) SELECT i / 100, i, 'x' FROM n");
     fixture_reopen(used);
     assert_int_equal(open_data_files(used->directory), 0);
-    expect(used->db, "250|750|999", "SELECT count(*), min(timestamp), max(timestamp) FROM t"
-                                    " WHERE timestamp BETWEEN 750 AND 999");
+    expect(used->db, "250|750|999",
+           "SELECT count(*), min(timestamp), max(timestamp) FROM t"
+           " WHERE timestamp BETWEEN 750 AND 999");
     assert_int_equal(open_data_files(used->directory), 3);
     expect(used->db, "1999\n1998", "SELECT timestamp FROM t ORDER BY timestamp DESC LIMIT 2");
     assert_int_equal(open_data_files(used->directory), 4);

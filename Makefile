@@ -50,7 +50,7 @@ SQL_HELP  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SQL),$(SQL_ALL)))
 UNIT_PROGRAMS := $(UNIT:%.c=$(BUILD)/%)
 SQL_PROGRAMS  := $(SQL:%.c=$(BUILD)/%)
 PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS)
-BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_core
+BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_core
 TESTS    := $(UNIT_ALL) $(SQL_ALL) $(wildcard tests/bench/*.c)
 
 .PHONY: all comet.so libcomet.a help test test-programs test-valgrind coverage lint format bench demo install uninstall clean \
@@ -182,6 +182,10 @@ $(BUILD)/tests/bench/bench_sql: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/tes
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $^ -lsqlite3 $(LIBS)
 
+$(BUILD)/tests/bench/bench_stream: %: %.o $(BUILD)/tests/bench/bench.o
+	@echo 'LINK $@'
+	$(Q)$(LINK) -o $@ $^ -lsqlite3 $(LIBS)
+
 $(BUILD)/tests/bench/bench_core: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libcomet.a
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $^ $(if $(HAVE_LMDB),-llmdb) $(LIBS)
@@ -190,7 +194,7 @@ bench:  ## figures beside a do-nothing table, a plain table, LMDB and write(); n
 	@tests/setup.sh build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCHES)
 	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 130' INT TERM && \
-	    $(BUILD)/tests/bench/bench_sql ./comet.so && $(BUILD)/tests/bench/bench_core
+	    $(BUILD)/tests/bench/bench_sql ./comet.so && $(BUILD)/tests/bench/bench_stream ./comet.so && $(BUILD)/tests/bench/bench_core
 
 demo:  ## this machine's own telemetry into a log, and the queries of sql/quickstart.sql
 	@tests/setup.sh build demo

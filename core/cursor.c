@@ -299,6 +299,12 @@ static comet_status locate(comet_cursor *cursor, uint64_t offset, comet_error *e
         FORWARD(place_after(cursor, before, &cursor->place, error));
         ahead = cursor->place + PREFETCH_ENTRIES * (cursor->place - before);
         __builtin_prefetch(cursor->bytes + (ahead < cursor->bytes_length ? ahead : 0));
+        /* The entry's own body, which a merge of many shards comes back for much later. */
+        ahead = cursor->place + 2 * CACHE_LINE_BYTES;
+        if (ahead < cursor->bytes_length) {
+            __builtin_prefetch(cursor->bytes + ahead - CACHE_LINE_BYTES);
+            __builtin_prefetch(cursor->bytes + ahead);
+        }
     } else if (offset == cursor->block.first) {
         cursor->place = 0;
     } else {

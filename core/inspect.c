@@ -155,6 +155,58 @@ bool comet_shard_is_in_order(comet_shard *shard) {
     return state_load(&shard->state, STATE_DISORDER_END) <= first;
 }
 
+/* The lowest timestamp there can be.  In order, that is the first entry's: the manifest has it, or the
+** first full block; out of order, only a walk would tell. */
+static comet_status lowest_time(comet_shard *shard, const segment_list *list, uint64_t end,
+                                int64_t *time, comet_error *error) {
+    const manifest_segment *facts = &list->items[0].facts;
+    segment_file *file = list->items[0].file;
+    const unsigned char *record;
+
+    *time = INT64_MIN;
+    if (state_load(&shard->state, STATE_DISORDER_END) > facts->first_offset) {
+        return COMET_OK;
+    }
+    if (facts->has_bounds && facts->entry_count > 0 &&
+        facts->first_offset + facts->entry_count <= end) {
+        *time = facts->time_low;
+        return COMET_OK;
+    }
+    FORWARD(segment_ready(file, error));
+    if (index_count(segment_index(file)) < 2) {
+        return COMET_OK; /* a lone record may be of a transaction that is under way */
+    }
+    FORWARD(index_record(segment_index(file), 1, &record, error));
+    if (record_first(record) <= end) {
+        FORWARD(index_record(segment_index(file), 0, &record, error));
+        *time = record_time_low(record);
+    }
+    return COMET_OK;
+}
+
+comet_status comet_shard_glance(comet_shard *shard, comet_shard_bounds *bounds,
+                                comet_error *error) {
+    comet_shard_bounds made = {0, 0, INT64_MIN, INT64_MIN};
+    comet_status status = COMET_OK;
+    segment_list *list;
+
+    FORWARD(shard_check_process(shard, error));
+    FORWARD(shard_snapshot(shard, &list, &made.end_offset, error));
+    /* After the end: the writer stores the time first. */
+    made.time_last = (int64_t)state_load(&shard->state, STATE_TIME_HIGH);
+    made.first_offset = list->count > 0 ? list->items[0].facts.first_offset : made.end_offset;
+    if (made.first_offset >= made.end_offset) {
+        made.first_offset = made.end_offset;
+    } else {
+        status = lowest_time(shard, list, made.end_offset, &made.time_first, error);
+    }
+    segment_list_release(list);
+    if (status == COMET_OK) {
+        *bounds = made;
+    }
+    return status;
+}
+
 /* The share of [low, high] that lies within [first, last]. */
 static double share_of(int64_t low, int64_t high, int64_t first, int64_t last) {
     double from = (double)(first > low ? first : low);

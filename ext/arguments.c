@@ -10,6 +10,9 @@
 /* A setting's name is shorter; a longer word is none. */
 #define NAME_BYTES_MAX 64
 
+/* As many as a log may have. */
+#define STREAM_SHARDS_MAX 1000000
+
 static const char *skip_space(const char *text) {
     while (isspace((unsigned char)*text)) {
         text++;
@@ -58,17 +61,32 @@ static comet_status split(const char *text, char name[NAME_BYTES_MAX], char **va
     return *value != NULL ? COMET_OK : failure_no_memory(error);
 }
 
-static comet_status parse_shard(const char *text, uint32_t *shard, comet_error *error) {
+static bool parse_number(const char *text, long long low, long long high, uint32_t *number) {
     char *end;
-    long long number = strtoll(text, &end, 10);
+    long long parsed = strtoll(text, &end, 10);
 
-    if (!isdigit((unsigned char)text[0]) || *end != '\0' ||
-        number > (long long)COMET_SHARD_ID_MAX) {
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || parsed < low || parsed > high) {
+        return false;
+    }
+    *number = (uint32_t)parsed;
+    return true;
+}
+
+static comet_status parse_shard(const char *text, uint32_t *shard, comet_error *error) {
+    if (!parse_number(text, 0, (long long)COMET_SHARD_ID_MAX, shard)) {
         return failure_set(error, COMET_INVALID,
                            "shard=%.200s is out of range: a shard is an integer from 0 to %lld",
                            text, (long long)COMET_SHARD_ID_MAX);
     }
-    *shard = (uint32_t)number;
+    return COMET_OK;
+}
+
+static comet_status parse_shards(const char *text, uint32_t *shards, comet_error *error) {
+    if (!parse_number(text, 1, STREAM_SHARDS_MAX, shards)) {
+        return failure_set(error, COMET_INVALID,
+                           "shards=%.200s is out of range: a stream has 1 to %d shards", text,
+                           STREAM_SHARDS_MAX);
+    }
     return COMET_OK;
 }
 
@@ -84,44 +102,53 @@ static comet_status parse_type(const char *text, entry_type *type, comet_error *
     return failure_set(error, COMET_INVALID, "type=%.200s: a type is auto, text or blob", text);
 }
 
-static comet_status parse_log(const char *text, char **log, comet_error *error) {
-    sqlite3_free(*log);
-    *log = sqlite3_mprintf("%s", text);
-    return *log != NULL ? COMET_OK : failure_no_memory(error);
+static comet_status keep_text(const char *text, char **kept, comet_error *error) {
+    sqlite3_free(*kept);
+    *kept = sqlite3_mprintf("%s", text);
+    return *kept != NULL ? COMET_OK : failure_no_memory(error);
 }
 
-static comet_status parse_setting(const char *name, const char *text, table_arguments *parsed,
-                                  comet_error *error) {
+static comet_status parse_setting(arguments_kind kind, const char *name, const char *text,
+                                  table_arguments *parsed, comet_error *error) {
     comet_status status = comet_settings_set(&parsed->settings, name, text, error);
 
     if (status == COMET_NOT_FOUND) {
         char why[COMET_MESSAGE_BYTES];
 
         memcpy(why, error->message, sizeof why);
-        return failure_set(error, status, "%s; besides settings: log, shard, type", why);
+        return failure_set(error, status, "%s; besides settings: log, %s, type", why,
+                           kind == ARGUMENTS_OF_SHARD ? "shard" : "stream, shards");
     }
     parsed->has_settings = true;
     return status;
 }
 
-static comet_status parse_one(const char *name, const char *value, table_arguments *parsed,
-                              comet_error *error) {
+static comet_status parse_one(arguments_kind kind, const char *name, const char *value,
+                              table_arguments *parsed, comet_error *error) {
     if (sqlite3_stricmp(name, "log") == 0) {
-        return parse_log(value, &parsed->log, error);
+        return keep_text(value, &parsed->log, error);
     }
-    if (sqlite3_stricmp(name, "shard") == 0) {
+    if (kind == ARGUMENTS_OF_STREAM && sqlite3_stricmp(name, "stream") == 0) {
+        return keep_text(value, &parsed->stream, error);
+    }
+    if (kind == ARGUMENTS_OF_STREAM && sqlite3_stricmp(name, "shards") == 0) {
+        return parse_shards(value, &parsed->shards, error);
+    }
+    if (kind == ARGUMENTS_OF_SHARD && sqlite3_stricmp(name, "shard") == 0) {
         return parse_shard(value, &parsed->shard, error);
     }
     if (sqlite3_stricmp(name, "type") == 0) {
         return parse_type(value, &parsed->type, error);
     }
-    return parse_setting(name, value, parsed, error);
+    return parse_setting(kind, name, value, parsed, error);
 }
 
-comet_status arguments_parse(int count, const char *const *texts, table_arguments *parsed,
-                             comet_error *error) {
+comet_status arguments_parse(arguments_kind kind, int count, const char *const *texts,
+                             table_arguments *parsed, comet_error *error) {
     parsed->log = NULL;
+    parsed->stream = NULL;
     parsed->shard = 0;
+    parsed->shards = 0;
     parsed->type = ENTRY_AUTO;
     parsed->has_settings = false;
     comet_settings_init(&parsed->settings);
@@ -131,7 +158,7 @@ comet_status arguments_parse(int count, const char *const *texts, table_argument
         comet_status status = split(texts[i], name, &value, error);
 
         if (status == COMET_OK) {
-            status = parse_one(name, value, parsed, error);
+            status = parse_one(kind, name, value, parsed, error);
         }
         sqlite3_free(value);
         if (status != COMET_OK) {
@@ -143,5 +170,7 @@ comet_status arguments_parse(int count, const char *const *texts, table_argument
 
 void arguments_clear(table_arguments *parsed) {
     sqlite3_free(parsed->log);
+    sqlite3_free(parsed->stream);
     parsed->log = NULL;
+    parsed->stream = NULL;
 }

@@ -3,7 +3,9 @@
 ** Decides: how `name=value` is written there and which names there are besides the settings:
 **
 **     log='directory'        else the connection's default log
-**     shard=7                else 0
+**     shard=7                of comet_shard; else 0
+**     stream='events:v1'     of comet_stream: what its shards are called after
+**     shards=16              of comet_stream: shards 0 .. 15; else all shards there are
 **     type=auto|text|blob    how data comes back; else auto
 **     any setting=value      as comet_setting_describe() lists them
 **
@@ -15,9 +17,13 @@
 #include "comet.h"
 #include "values.h"
 
+typedef enum arguments_kind { ARGUMENTS_OF_SHARD, ARGUMENTS_OF_STREAM } arguments_kind;
+
 typedef struct table_arguments {
     char *log; /* NULL for the default log */
     uint32_t shard;
+    char *stream;    /* NULL without a name */
+    uint32_t shards; /* 0: not said */
     entry_type type;
     comet_settings settings;
     bool has_settings;
@@ -25,8 +31,8 @@ typedef struct table_arguments {
 
 /* Parse; COMET_INVALID or COMET_NOT_FOUND say what is wrong and what is allowed.  After either
 ** outcome release with arguments_clear(). */
-comet_status arguments_parse(int count, const char *const *texts, table_arguments *parsed,
-                             comet_error *error);
+comet_status arguments_parse(arguments_kind kind, int count, const char *const *texts,
+                             table_arguments *parsed, comet_error *error);
 void arguments_clear(table_arguments *parsed);
 
 #endif

@@ -17,6 +17,8 @@ SQLITE_EXTENSION_INIT1
 #include "report.h"
 #include "segments_table.h"
 #include "shard_table.h"
+#include "stream_functions.h"
+#include "stream_table.h"
 
 static void *resize(void *memory, size_t size) {
     return sqlite3_realloc64(memory, size);
@@ -30,8 +32,8 @@ static const comet_allocator sqlite_allocator = {resize, release};
 
 static int register_all(connection *used) {
     static int (*const registrations[])(connection * used) = {
-        shard_table_register, segments_table_register, config_register,
-        lines_table_register, functions_register,
+        shard_table_register, stream_table_register, segments_table_register, config_register,
+        lines_table_register, functions_register,    stream_functions_register,
     };
     int rc = SQLITE_OK;
 

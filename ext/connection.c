@@ -44,6 +44,7 @@ static void close_shards(open_log *log) {
 static void close_log(open_log *log) {
     close_shards(log);
     comet_log_close(log->log);
+    sqlite3_free(log->known);
     sqlite3_free(log->directory);
     sqlite3_free(log);
 }
@@ -367,4 +368,45 @@ comet_status connection_shard(connection *used, const char *directory, uint32_t 
         return status;
     }
     return adopt_shard(used, log, handle, shard, error);
+}
+
+/* ---- Discovery ------------------------------------------------------------------------------- */
+
+comet_status connection_discover(open_log *log, comet_error *error) {
+    uint32_t *ids = NULL;
+    size_t count = 0;
+    size_t old = 0;
+    known_shard *known;
+    comet_status status = comet_log_shards(log->log, &ids, &count, error);
+
+    if (status != COMET_OK) {
+        return status;
+    }
+    known = sqlite3_malloc64((count + 1) * sizeof *known);
+    if (known == NULL) {
+        comet_free(ids);
+        return failure_no_memory(error);
+    }
+    for (size_t i = 0; i < count; i++) {
+        while (old < log->known_count && log->known[old].id < ids[i]) {
+            old++;
+        }
+        known[i].id = ids[i];
+        known[i].shard = old < log->known_count && log->known[old].id == ids[i]
+                             ? log->known[old].shard
+                             : NULL;
+    }
+    comet_free(ids);
+    sqlite3_free(log->known);
+    log->known = known;
+    log->known_count = count;
+    return COMET_OK;
+}
+
+comet_status connection_known_shard(connection *used, open_log *log, known_shard *known,
+                                    comet_error *error) {
+    if (known->shard != NULL) {
+        return COMET_OK;
+    }
+    return connection_shard(used, log->directory, known->id, false, &known->shard, error);
 }

@@ -34,8 +34,16 @@ typedef struct open_log {
     char *directory; /* as the reference resolves; the key */
     comet_log *log;
     open_shard *shards;
+    struct known_shard *known; /* of connection_discover(), by number */
+    size_t known_count;
     struct open_log *next;
 } open_log;
+
+/* A shard that stands in a log's directory; opened when first needed. */
+typedef struct known_shard {
+    uint32_t id;
+    open_shard *shard; /* NULL: not opened yet */
+} known_shard;
 
 /* A comet table of a schema, known by name.  Belongs to the virtual table that registered it. */
 typedef struct named_table {
@@ -105,5 +113,12 @@ comet_status connection_log(connection *used, const char *directory, bool create
 /* The connection's handle of one shard; with `create` log and shard are made where missing. */
 comet_status connection_shard(connection *used, const char *directory, uint32_t id, bool create,
                               open_shard **shard, comet_error *error);
+
+/* Look which shards there are now, in any process: log->known, ascending. */
+comet_status connection_discover(open_log *log, comet_error *error);
+
+/* The handle of one of them.  COMET_NOT_FOUND: it is gone meanwhile. */
+comet_status connection_known_shard(connection *used, open_log *log, known_shard *known,
+                                    comet_error *error);
 
 #endif

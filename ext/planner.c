@@ -32,6 +32,13 @@ static const struct {
     {PLAN_TIMESTAMP, PLAN_LE, "timestamp<=?"},
     {PLAN_NO_COLUMN, PLAN_LIMIT, "LIMIT ?"},
     {PLAN_NO_COLUMN, PLAN_SKIP, "OFFSET ?"},
+    {PLAN_SHARD, PLAN_GT, "shard>?"},
+    {PLAN_SHARD, PLAN_GE, "shard>=?"},
+    {PLAN_SHARD, PLAN_LT, "shard<?"},
+    {PLAN_SHARD, PLAN_LE, "shard<=?"},
+    {PLAN_STREAM, PLAN_EQ, "stream=?"},
+    {PLAN_ID, PLAN_EQ, "id=?"},
+    {PLAN_ROWID, PLAN_EQ, "rowid=?"},
 };
 
 plan_column plan_slot_column(int slot) {
@@ -54,8 +61,10 @@ static int slot_of(const plan_constraint *constraint) {
     return -1;
 }
 
-static bool is_argument(const plan_constraint *constraint) {
-    return constraint->column == PLAN_LOG || constraint->column == PLAN_SHARD;
+static bool is_argument(const plan_request *request, const plan_constraint *constraint) {
+    return constraint->column == PLAN_LOG || constraint->column == PLAN_STREAM ||
+           (constraint->column == PLAN_SHARD && !request->many_shards &&
+            constraint->comparison == PLAN_EQ);
 }
 
 static bool is_window(const plan_constraint *constraint) {
@@ -73,52 +82,101 @@ static void take(plan *made, int slot, int constraint) {
     made->source[slot] = constraint;
 }
 
+/* The slot that could take a constraint, or -1. */
+static int slot_for(const plan_request *request, const plan_constraint *constraint) {
+    if (is_argument(request, constraint) && !request->table_valued) {
+        return -1; /* a created table has its log: SQLite compares with the columns */
+    }
+    if (constraint->column == PLAN_SHARD && constraint->comparison != PLAN_EQ &&
+        !request->many_shards) {
+        return -1;
+    }
+    return slot_of(constraint);
+}
+
 /* Take every constraint that has a free slot.  *exact: what is taken is all that restricts the
 ** rows, so that counting rows here is counting rows of the result. */
 static bool take_bounds(const plan_request *request, plan *made, bool *exact) {
     *exact = true;
     for (int i = 0; i < request->constraint_count; i++) {
         const plan_constraint *constraint = &request->constraints[i];
-        int slot = slot_of(constraint);
+        int slot = slot_for(request, constraint);
 
         if (is_window(constraint)) {
             continue;
         }
-        if (is_argument(constraint) && !request->table_valued) {
-            slot = -1; /* a created table has its log: SQLite compares with the columns */
-        }
         if (slot < 0 || !constraint->usable || made->source[slot] >= 0) {
-            if (slot >= 0 && is_argument(constraint) && !constraint->usable) {
+            if (slot >= 0 && is_argument(request, constraint) && !constraint->usable) {
                 return false;
             }
             *exact = false;
             continue;
         }
         take(made, slot, i);
-        *exact = *exact && !may_be_row_value(constraint);
+        /* Rows of far shards share rowids: SQLite looks again. */
+        *exact = *exact && !may_be_row_value(constraint) && constraint->column != PLAN_ROWID;
     }
     return true;
 }
 
-/* An ORDER BY is ours when its first term is offset, which is unique, whatever follows; or
-** timestamp, alone or before offset in the same direction, whatever follows then. */
+/* The next term of ORDER BY, or NULL; terms on a shard that is only one say nothing. */
+static const plan_order *next_order(const plan_request *request, bool one_shard, int *at) {
+    while (*at < request->order_count) {
+        const plan_order *order = &request->orders[(*at)++];
+
+        if (!one_shard || order->column != PLAN_SHARD) {
+            return order;
+        }
+    }
+    return NULL;
+}
+
+/* From `order` on: nothing, or offset in the direction of timestamp, and whatever follows that. */
+static bool ends_in_time(const plan_order *order, bool descending) {
+    return order == NULL || (order->column == PLAN_OFFSET && order->descending == descending);
+}
+
+/* An ORDER BY is ours when its first term is offset, which is unique in a shard, whatever follows;
+** or timestamp, alone or before offset in the same direction, whatever follows then.  Over many
+** shards, equal timestamps come by shard first; or shard leads, and one of those follows. */
 static bool take_order(const plan_request *request, plan *made) {
-    const plan_order *orders = request->orders;
+    bool one_shard =
+        !request->many_shards || (made->flags & PLAN_ID_EQ) != 0 ||
+        ((made->flags & PLAN_SHARD_EQ) != 0 && (made->flags & PLAN_SHARD_LIST) == 0);
+    int at = 0;
+    const plan_order *order = next_order(request, one_shard, &at);
+    unsigned flags = PLAN_ORDERED;
+    bool descending;
 
     if (request->order_count == 0) {
         return true;
     }
-    if (orders[0].column != PLAN_OFFSET && orders[0].column != PLAN_TIMESTAMP) {
-        return false;
+    if (order != NULL && order->column == PLAN_SHARD) {
+        flags |= PLAN_BY_SHARD | (order->descending ? PLAN_SHARDS_DESCENDING : 0);
+        order = next_order(request, one_shard, &at);
+        one_shard = true;
     }
-    if (orders[0].column == PLAN_TIMESTAMP) {
-        if (request->order_count > 1 &&
-            (orders[1].column != PLAN_OFFSET || orders[1].descending != orders[0].descending)) {
+    if (order == NULL) {
+        made->flags |= flags;
+        return true;
+    }
+    descending = order->descending;
+    if (order->column == PLAN_TIMESTAMP) {
+        flags |= PLAN_BY_TIME;
+        order = next_order(request, one_shard, &at);
+        if (!one_shard && order != NULL) {
+            if (order->column != PLAN_SHARD || order->descending != descending) {
+                return false;
+            }
+            order = next_order(request, one_shard, &at);
+        }
+        if (!ends_in_time(order, descending)) {
             return false;
         }
-        made->flags |= PLAN_BY_TIME;
+    } else if (order->column != PLAN_OFFSET || !one_shard) {
+        return false;
     }
-    made->flags |= PLAN_ORDERED | (orders[0].descending ? PLAN_DESCENDING : 0);
+    made->flags |= flags | (descending ? PLAN_DESCENDING : 0);
     return true;
 }
 
@@ -152,12 +210,15 @@ static void take_window(const plan_request *request, plan *made) {
 bool plan_make(const plan_request *request, plan *made) {
     bool exact;
 
-    made->flags = 0;
+    made->flags = request->many_shards ? PLAN_MANY_SHARDS : 0;
     for (int slot = 0; slot < PLAN_SLOT_COUNT; slot++) {
         made->source[slot] = -1;
     }
     if (!take_bounds(request, made, &exact)) {
         return false;
+    }
+    if (request->shard_list && (made->flags & PLAN_SHARD_EQ) != 0) {
+        made->flags |= PLAN_SHARD_LIST;
     }
     if (take_order(request, made) && exact) {
         take_window(request, made);
@@ -175,6 +236,15 @@ static bool takes(const plan *made, plan_column column, bool equality) {
     return false;
 }
 
+static bool is_unique(unsigned flags) {
+    if ((flags & PLAN_MANY_SHARDS) == 0) {
+        return (flags & PLAN_OFFSET_EQ) != 0;
+    }
+    return (flags & PLAN_ID_EQ) != 0 ||
+           ((flags & PLAN_OFFSET_EQ) != 0 && (flags & PLAN_SHARD_EQ) != 0 &&
+            (flags & PLAN_SHARD_LIST) == 0);
+}
+
 void plan_estimate(const plan *made, const plan_facts *facts, plan_price *price) {
     uint64_t rows = facts->rows_within;
 
@@ -186,8 +256,8 @@ void plan_estimate(const plan *made, const plan_facts *facts, plan_price *price)
     } else if (facts->bounds_unknown[1] && takes(made, PLAN_TIMESTAMP, false)) {
         rows /= UNKNOWN_BOUND_DIVISOR;
     }
-    price->unique = (made->flags & PLAN_OFFSET_EQ) != 0;
-    if (rows == 0 || price->unique) {
+    price->unique = is_unique(made->flags);
+    if (rows == 0 || price->unique || (made->flags & PLAN_ROWID_EQ) != 0) {
         rows = 1;
     }
     price->rows = rows > INT64_MAX ? INT64_MAX : (int64_t)rows;
@@ -225,7 +295,12 @@ void plan_words(unsigned flags, char *words, size_t size) {
         say(words, size, "all entries");
     }
     if ((flags & PLAN_ORDERED) != 0) {
-        say(words, size, (flags & PLAN_BY_TIME) != 0 ? " ORDER BY timestamp" : " ORDER BY offset");
+        say(words, size, " ORDER BY ");
+        if ((flags & PLAN_BY_SHARD) != 0) {
+            say(words, size, "shard");
+            say(words, size, (flags & PLAN_SHARDS_DESCENDING) != 0 ? " DESC, " : ", ");
+        }
+        say(words, size, (flags & PLAN_BY_TIME) != 0 ? "timestamp" : "offset");
         say(words, size, (flags & PLAN_DESCENDING) != 0 ? " DESC" : "");
     }
     if ((flags & PLAN_HAS_LIMIT) != 0) {

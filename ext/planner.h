@@ -11,8 +11,18 @@
 **          2 offset=     3 offset>     4 offset>=     5 offset<     6 offset<=
 **          7 timestamp=  8 timestamp>  9 timestamp>= 10 timestamp< 11 timestamp<=
 **         12 LIMIT      13 OFFSET
-**         14 rows come in timestamp order (else in offset order)   15 descending
-**         16 an ORDER BY was taken (for the words only)
+**
+** and of tables over many shards
+**
+**         14 shard>     15 shard>=     16 shard<      17 shard<=
+**         18 stream=    19 id=         20 rowid=
+**
+**         21 rows come in timestamp order (else in offset order)   22 descending
+**         23 an ORDER BY was taken (for the words only)
+**         24 the table has many shards; without 25 or 21 they come one after another
+**         25 shard after shard was asked for, each in the order of 21 and 22
+**         26 the shards come in descending order
+**         27 shard= has a list of values on its right
 */
 #ifndef COMET_EXT_PLANNER_H
 #define COMET_EXT_PLANNER_H
@@ -26,6 +36,9 @@ typedef enum plan_column {
     PLAN_SHARD,
     PLAN_OFFSET,
     PLAN_TIMESTAMP,
+    PLAN_STREAM,
+    PLAN_ID,    /* shard and offset */
+    PLAN_ROWID, /* where that is not the offset */
     PLAN_NO_COLUMN, /* LIMIT and OFFSET have none */
     PLAN_OTHER_COLUMN
 } plan_column;
@@ -60,18 +73,26 @@ typedef struct plan_request {
     int order_count;
     bool table_valued; /* log= and shard= are arguments: they must be taken */
     bool may_skip;     /* this SQLite can be trusted with OFFSET */
+    bool many_shards;  /* shard is a column like others, no argument */
+    bool shard_list;   /* the first shard= is an IN whose values can be had all at once */
 } plan_request;
 
-#define PLAN_SLOT_COUNT 14
+#define PLAN_SLOT_COUNT 21
 #define PLAN_LOG_EQ (1u << 0)
 #define PLAN_SHARD_EQ (1u << 1)
 #define PLAN_OFFSET_EQ (1u << 2)
 #define PLAN_TIMESTAMP_EQ (1u << 7)
 #define PLAN_HAS_LIMIT (1u << 12)
 #define PLAN_HAS_SKIP (1u << 13)
-#define PLAN_BY_TIME (1u << 14)
-#define PLAN_DESCENDING (1u << 15)
-#define PLAN_ORDERED (1u << 16)
+#define PLAN_ID_EQ (1u << 19)
+#define PLAN_ROWID_EQ (1u << 20)
+#define PLAN_BY_TIME (1u << 21)
+#define PLAN_DESCENDING (1u << 22)
+#define PLAN_ORDERED (1u << 23)
+#define PLAN_MANY_SHARDS (1u << 24)
+#define PLAN_BY_SHARD (1u << 25)
+#define PLAN_SHARDS_DESCENDING (1u << 26)
+#define PLAN_SHARD_LIST (1u << 27)
 
 typedef struct plan {
     unsigned flags;

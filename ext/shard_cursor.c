@@ -5,8 +5,8 @@
 */
 #include <string.h>
 
-#include "planner.h"
 #include "report.h"
+#include "scan.h"
 #include "shard_table.h"
 
 typedef struct shard_cursor {
@@ -17,16 +17,6 @@ typedef struct shard_cursor {
     uint64_t left;      /* rows that LIMIT still allows, this one included */
     bool at_end;
 } shard_cursor;
-
-/* What xFilter is asked for, unfolded. */
-typedef struct scan {
-    interval offsets;
-    interval times;
-    sqlite3_value *log;
-    sqlite3_value *shard;
-    uint64_t limit;
-    uint64_t skip;
-} scan;
 
 int shard_cursor_open(sqlite3_vtab *base, sqlite3_vtab_cursor **cursor) {
     shard_cursor *opened = sqlite3_malloc64(sizeof *opened);
@@ -59,53 +49,13 @@ static int fail(shard_cursor *cursor, const comet_error *error) {
     return report(&cursor->base.pVtab->zErrMsg, error);
 }
 
-/* SQLite has made integers of LIMIT and OFFSET already.  A negative LIMIT means none. */
-static void read_window(scan *asked, plan_operator what, sqlite3_value *value) {
-    int64_t number = sqlite3_value_int64(value);
-
-    if (what == PLAN_LIMIT) {
-        asked->limit = number >= 0 ? (uint64_t)number : UINT64_MAX;
-    } else {
-        asked->skip = number > 0 ? (uint64_t)number : 0;
-    }
-}
-
-static void read_plan(unsigned flags, sqlite3_value **values, scan *asked) {
-    *asked = (scan){
-        {0, COMET_OFFSET_MAX, false}, {INT64_MIN, INT64_MAX, false}, NULL, NULL, UINT64_MAX, 0};
-    for (int slot = 0; slot < PLAN_SLOT_COUNT; slot++) {
-        if ((flags & (1u << slot)) == 0) {
-            continue;
-        }
-
-        sqlite3_value *value = *values++;
-
-        switch (plan_slot_column(slot)) {
-        case PLAN_OFFSET:
-            interval_narrow(&asked->offsets, plan_slot_operator(slot), value);
-            break;
-        case PLAN_TIMESTAMP:
-            interval_narrow(&asked->times, plan_slot_operator(slot), value);
-            break;
-        case PLAN_LOG:
-            asked->log = value;
-            break;
-        case PLAN_SHARD:
-            asked->shard = value;
-            break;
-        default:
-            read_window(asked, plan_slot_operator(slot), value);
-            break;
-        }
-    }
-}
-
 static comet_status use_shard(shard_cursor *cursor, const scan *asked, comet_error *error) {
     shard_table *table = table_of(cursor);
     open_shard *shard = NULL;
     comet_status status =
-        table->eponymous ? shard_table_target(table, asked->log, asked->shard, false, &shard, error)
-                         : shard_table_open(table, false, &shard, error);
+        table->common.eponymous
+            ? shard_table_target(table, asked->log, asked->shard, false, &shard, error)
+            : shard_table_open(table, false, &shard, error);
 
     if (status != COMET_OK || shard == cursor->shard) {
         return status;
@@ -120,21 +70,14 @@ static comet_status use_shard(shard_cursor *cursor, const scan *asked, comet_err
     return status;
 }
 
-static comet_status go_to_first(shard_cursor *cursor, unsigned flags, const scan *asked,
-                                comet_error *error) {
+static comet_status go_to_first(shard_cursor *cursor, const scan *asked, comet_error *error) {
     comet_range range;
     comet_status status;
 
-    if (asked->offsets.empty || asked->times.empty || asked->limit == 0) {
+    if (scan_is_empty(asked)) {
         return COMET_DONE;
     }
-    comet_range_init(&range);
-    range.offset_first = (uint64_t)asked->offsets.first;
-    range.offset_last = (uint64_t)asked->offsets.last;
-    range.time_first = asked->times.first;
-    range.time_last = asked->times.last;
-    range.by_time = (flags & PLAN_BY_TIME) != 0;
-    range.descending = (flags & PLAN_DESCENDING) != 0;
+    scan_range(asked, &range);
     status = comet_cursor_seek(cursor->cursor, cursor->shard->txn, &range, error);
     if (status == COMET_OK && asked->skip > 0) {
         status = comet_cursor_skip(cursor->cursor, asked->skip, error);
@@ -142,35 +85,24 @@ static comet_status go_to_first(shard_cursor *cursor, unsigned flags, const scan
     return status;
 }
 
-static comet_status remember_log(shard_cursor *cursor, sqlite3_value *log, comet_error *error) {
-    sqlite3_value_free(cursor->log);
-    cursor->log = NULL;
-    if (log == NULL || sqlite3_value_type(log) == SQLITE_NULL) {
-        return COMET_OK;
-    }
-    cursor->log = sqlite3_value_dup(log);
-    return cursor->log != NULL ? COMET_OK : failure_no_memory(error);
-}
-
 int shard_cursor_filter(sqlite3_vtab_cursor *base, int number, const char *words, int count,
                         sqlite3_value **values) {
     shard_cursor *cursor = (shard_cursor *)base;
-    unsigned flags = (unsigned)number;
     comet_error error;
     comet_status status;
     scan asked;
 
     (void)words;
     (void)count;
-    read_plan(flags, values, &asked);
+    scan_read((unsigned)number, values, &asked);
     cursor->left = asked.limit;
     cursor->at_end = true;
     status = use_shard(cursor, &asked, &error);
     if (status == COMET_OK) {
-        status = remember_log(cursor, asked.log, &error);
+        status = table_keep_log(asked.log, &cursor->log, &error);
     }
     if (status == COMET_OK) {
-        status = go_to_first(cursor, flags, &asked, &error);
+        status = go_to_first(cursor, &asked, &error);
     }
     if (status != COMET_OK && status != COMET_DONE) {
         return fail(cursor, &error);
@@ -224,25 +156,7 @@ static comet_status give_data(shard_cursor *cursor, sqlite3_context *context, co
     comet_status status = comet_cursor_data(cursor->cursor, &data, &size, error);
 
     if (status == COMET_OK) {
-        result_entry(context, data, size, table_of(cursor)->type);
-    }
-    return status;
-}
-
-static comet_status give_log(shard_cursor *cursor, sqlite3_context *context, comet_error *error) {
-    shard_table *table = table_of(cursor);
-    char *directory = NULL;
-    comet_status status = COMET_OK;
-
-    if (cursor->log != NULL) {
-        sqlite3_result_value(context, cursor->log);
-    } else if (!table->eponymous) {
-        sqlite3_result_text(context, table->self.directory, -1, SQLITE_TRANSIENT);
-    } else {
-        status = connection_directory(table->connection, NULL, &directory, error);
-        if (status == COMET_OK) {
-            sqlite3_result_text(context, directory, -1, sqlite3_free);
-        }
+        result_entry(context, data, size, table_of(cursor)->common.type);
     }
     return status;
 }
@@ -263,7 +177,7 @@ int shard_cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int
         status = give_data(cursor, context, &error);
         break;
     case SHARD_COLUMN_LOG:
-        status = give_log(cursor, context, &error);
+        status = table_give_log(&table_of(cursor)->common, cursor->log, context, &error);
         break;
     case SHARD_COLUMN_SHARD:
         sqlite3_result_int64(context, (sqlite3_int64)cursor->shard->id);

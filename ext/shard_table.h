@@ -1,14 +1,13 @@
 /* shard_table.h -- comet_shard, the entries of one shard as a table.
 **
-**     shard_table.c    the module: connecting, planning, SQLite's transaction calls
+**     shard_table.c    the module: connecting and planning (the rest is table.h)
 **     shard_cursor.c   reading
 **     shard_write.c    INSERT
 */
 #ifndef COMET_EXT_SHARD_TABLE_H
 #define COMET_EXT_SHARD_TABLE_H
 
-#include "connection.h"
-#include "values.h"
+#include "table.h"
 
 typedef enum shard_column {
     SHARD_COLUMN_OFFSET,
@@ -19,17 +18,8 @@ typedef enum shard_column {
 } shard_column;
 
 typedef struct shard_table {
-    sqlite3_vtab base; /* first: SQLite's view of it */
-    connection *connection;
-    named_table self;  /* self.directory is NULL for an eponymous table */
-    open_shard *shard; /* the created table's, the eponymous one's default; NULL before first use */
-    comet_log *claim;  /* keeps what this table asked of the log's settings asked for */
-    comet_settings settings;
-    bool has_settings;
-    bool eponymous;
-    bool joined; /* takes part in the connection's transaction */
-    bool utf8;
-    entry_type type;
+    entry_table common; /* first */
+    open_shard *shard;  /* the created table's, the eponymous one's default; NULL before first use */
 } shard_table;
 
 /* The table's own shard (an eponymous table's default one), opened at first use; with `create` log

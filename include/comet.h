@@ -261,6 +261,19 @@ typedef struct comet_shard_info {
 COMET_API comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info,
                                             comet_error *error);
 
+/* Between which bounds the committed entries lie.  They may be wider than needed, never narrower:
+** what is outside is in no entry below end_offset.  Looks at no data and walks no index, so that
+** hundreds of shards may be asked before any is read. */
+typedef struct comet_shard_bounds {
+    uint64_t first_offset; /* [first_offset, end_offset); no entry when they are equal */
+    uint64_t end_offset;
+    int64_t time_first; /* inclusive; INT64_MIN where nobody knows without reading */
+    int64_t time_last;
+} comet_shard_bounds;
+
+COMET_API comet_status comet_shard_glance(comet_shard *shard, comet_shard_bounds *bounds,
+                                          comet_error *error);
+
 /* One data file. */
 typedef struct comet_segment_info {
     char file[32];          /* name within the shard's directory */
@@ -367,6 +380,32 @@ COMET_API comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *tim
 ** is never NULL.  COMET_CORRUPT names shard, file and offset; the cursor may go on after it. */
 COMET_API comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
                                          comet_error *error);
+
+/* ---- Streams --------------------------------------------------------------------------------- */
+
+/* A stream is a name over the shards 0, 1, ..., N-1 of a log.  The rules are those of the Go package,
+** so that a key goes to the same shard from either. */
+#define COMET_STREAM_SHARDS 16u /* where nobody says how many */
+
+/* FNV-1a of the key modulo `shards`; 0 shards means COMET_STREAM_SHARDS. */
+COMET_API uint32_t comet_pick_shard(const void *key, size_t size, uint32_t shards);
+
+/* The hash alone. */
+COMET_API uint32_t comet_key_hash(const void *key, size_t size);
+
+/* How many of a stream's shards belong to a process (shard mod process_count = process_id; all of
+** them when process_count is at most 1), and the number-th of those. */
+COMET_API uint32_t comet_owned_shards(uint32_t shards, uint32_t process_id,
+                                      uint32_t process_count);
+COMET_API uint32_t comet_owned_shard(uint32_t number, uint32_t process_id, uint32_t process_count);
+
+/* "<stream>:shard:0007" into `text`, cut to `size` with its NUL; returns the full length, as
+** snprintf does.  A stream that ends in ":shard" does not get a second one. */
+COMET_API size_t comet_shard_name(const char *stream, uint32_t id, char *text, size_t size);
+
+/* The number in a shard's name; what stands before it is not looked at, as all streams of a log
+** share its shards.  COMET_INVALID says what a name looks like. */
+COMET_API comet_status comet_shard_parse(const char *name, uint32_t *id, comet_error *error);
 
 /* ---- Clock and build ------------------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@ static plan made;
 
 static bool make(const plan_constraint *constraints, int count, const plan_order *orders,
                  int order_count, bool table_valued) {
-    plan_request request = {constraints, count, orders, order_count, table_valued, true};
+    plan_request request = {constraints, count, orders, order_count, table_valued, true, false, false};
 
     return plan_make(&request, &made);
 }
@@ -112,7 +112,7 @@ static void test_limit_is_left_where_a_row_value_may_hide(void **state) {
 static void test_limit_without_offset_only_where_skipping_is_trusted(void **state) {
     plan_constraint constraints[] = {{PLAN_NO_COLUMN, PLAN_LIMIT, true, true},
                                      {PLAN_NO_COLUMN, PLAN_SKIP, true, true}};
-    plan_request request = {constraints, 2, NULL, 0, false, false};
+    plan_request request = {constraints, 2, NULL, 0, false, false, false, false};
 
     (void)state;
     assert_true(plan_make(&request, &made));

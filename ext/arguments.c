@@ -84,10 +84,23 @@ static comet_status parse_type(const char *text, entry_type *type, comet_error *
     return failure_set(error, COMET_INVALID, "type=%.200s: a type is auto, text or blob", text);
 }
 
-static comet_status parse_log(const char *text, char **log, comet_error *error) {
-    sqlite3_free(*log);
-    *log = sqlite3_mprintf("%s", text);
-    return *log != NULL ? COMET_OK : failure_no_memory(error);
+static comet_status parse_text(const char *text, char **copy, comet_error *error) {
+    sqlite3_free(*copy);
+    *copy = sqlite3_mprintf("%s", text);
+    return *copy != NULL ? COMET_OK : failure_no_memory(error);
+}
+
+static comet_status parse_count(const char *name, const char *text, int64_t *number,
+                                comet_error *error) {
+    char *end;
+    long long parsed = strtoll(text, &end, 10);
+
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || parsed > (long long)COMET_SHARD_ID_MAX) {
+        return failure_set(error, COMET_INVALID, "%s=%.200s is no count: write an integer", name,
+                           text);
+    }
+    *number = (int64_t)parsed;
+    return COMET_OK;
 }
 
 static comet_status parse_setting(const char *name, const char *text, table_arguments *parsed,
@@ -98,7 +111,8 @@ static comet_status parse_setting(const char *name, const char *text, table_argu
         char why[COMET_MESSAGE_BYTES];
 
         memcpy(why, error->message, sizeof why);
-        return failure_set(error, status, "%s; besides settings: log, shard, type", why);
+        return failure_set(error, status, "%s; besides settings: log, shard, type%s", why,
+                           parsed->consumer ? ", group, member, members" : "");
     }
     parsed->has_settings = true;
     return status;
@@ -107,23 +121,33 @@ static comet_status parse_setting(const char *name, const char *text, table_argu
 static comet_status parse_one(const char *name, const char *value, table_arguments *parsed,
                               comet_error *error) {
     if (sqlite3_stricmp(name, "log") == 0) {
-        return parse_log(value, &parsed->log, error);
+        return parse_text(value, &parsed->log, error);
     }
     if (sqlite3_stricmp(name, "shard") == 0) {
+        parsed->has_shard = true;
         return parse_shard(value, &parsed->shard, error);
     }
     if (sqlite3_stricmp(name, "type") == 0) {
         return parse_type(value, &parsed->type, error);
     }
+    if (parsed->consumer && sqlite3_stricmp(name, "group") == 0) {
+        return parse_text(value, &parsed->group, error);
+    }
+    if (parsed->consumer && sqlite3_stricmp(name, "member") == 0) {
+        return parse_count(name, value, &parsed->member, error);
+    }
+    if (parsed->consumer && sqlite3_stricmp(name, "members") == 0) {
+        return parse_count(name, value, &parsed->members, error);
+    }
     return parse_setting(name, value, parsed, error);
 }
 
-comet_status arguments_parse(int count, const char *const *texts, table_arguments *parsed,
-                             comet_error *error) {
-    parsed->log = NULL;
-    parsed->shard = 0;
+comet_status arguments_parse(int count, const char *const *texts, bool consumer,
+                             table_arguments *parsed, comet_error *error) {
+    memset(parsed, 0, sizeof *parsed);
+    parsed->members = 1;
     parsed->type = ENTRY_AUTO;
-    parsed->has_settings = false;
+    parsed->consumer = consumer;
     comet_settings_init(&parsed->settings);
     for (int i = 0; i < count; i++) {
         char name[NAME_BYTES_MAX];
@@ -143,5 +167,6 @@ comet_status arguments_parse(int count, const char *const *texts, table_argument
 
 void arguments_clear(table_arguments *parsed) {
     sqlite3_free(parsed->log);
-    parsed->log = NULL;
+    sqlite3_free(parsed->group);
+    parsed->log = parsed->group = NULL;
 }

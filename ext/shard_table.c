@@ -130,7 +130,7 @@ static comet_status configure_table(shard_table *table, int count, const char *c
                                     comet_error *error) {
     table_arguments parsed;
     open_shard *shard;
-    comet_status status = arguments_parse(count, texts, &parsed, error);
+    comet_status status = arguments_parse(count, texts, false, &parsed, error);
 
     if (status == COMET_OK) {
         table->self.shard = parsed.shard;

@@ -67,9 +67,9 @@ static void test_a_batch_is_drained_by_its_own_acks(void **state) {
 
     fill(used->db, 3, 100);
     for (int i = 0; i < 30; i++) {
-        expect(used->db, "10", "SELECT count(*) FROM (SELECT comet_ack('telemetry', 'g', shard,"
-                               " offset) FROM (SELECT shard, offset FROM"
-                               " comet_consumer('telemetry', 'g') LIMIT 10))");
+        expect(used->db, "10", "SELECT count(comet_ack('telemetry', 'g', shard, offset)) FROM"
+                               " (SELECT shard, offset FROM comet_consumer('telemetry', 'g')"
+                               " LIMIT 10)");
     }
     expect(used->db, "0", PENDING("g"));
     fill(used->db, 4, 1); /* what is added meanwhile is delivered, also in a new shard */
@@ -360,7 +360,7 @@ static void test_the_table_of_positions_follows_its_table(void **state) {
     run(used->db, "BEGIN; DROP TABLE invoices; ROLLBACK");
     expect(used->db, "4", "SELECT count(*) FROM invoices");
     run(used->db, "BEGIN; SELECT comet_ack('invoices', 'billing', 0, 6)");
-    refuse(used->db, SQLITE_LOCKED, "COMMIT before DROP", "DROP TABLE invoices");
+    refuse(used->db, SQLITE_LOCKED, "locked", "DROP TABLE invoices");
     run(used->db, "COMMIT; DROP TABLE invoices");
     expect(used->db, "0", "SELECT count(*) FROM sqlite_schema");
     run(used->db, "CREATE VIRTUAL TABLE temp.t USING comet_consumer(log='telemetry', group='billing')");
@@ -388,7 +388,6 @@ static void test_commit_busy_keeps_the_acks(void **state) {
     refuse(used->db, SQLITE_BUSY, "locked", "COMMIT");
     run(used->db, "SELECT comet_ack('billing', 'billing', 0, 5)");
     sqlite3_finalize(reading);
-    expect(reader, "", POSITION("billing"));
     run(used->db, "COMMIT");
     expect(used->db, "0|6", "SELECT * FROM billing_position");
     expect(reader, "6", POSITION("billing"));
@@ -397,16 +396,19 @@ static void test_commit_busy_keeps_the_acks(void **state) {
 
 /* ---- Death ---- */
 
-static void produce_until_killed(const char *file, int64_t goal) {
+/* Numbers, spread over three shards. */
+static void produce(const char *file, int64_t first, int64_t goal) {
     sqlite3 *db = db_open(file);
 
     run(db, "PRAGMA busy_timeout = 60000");
-    for (int64_t i = 0; i < goal; i++) {
+    for (int64_t i = first; i < goal; i++) {
         run(db, "INSERT INTO comet_shard(log, shard, data) VALUES ('telemetry', %d, '%lld')",
             (int)(i % 3), i);
+        if (i % 40 == 0) {
+            usleep(2000);
+        }
     }
     db_close(db);
-    _exit(0);
 }
 
 static void consume_until_killed(const char *file) {
@@ -441,9 +443,11 @@ static void test_exactly_once_under_sigkill(void **state) {
     db_close(used->db);
     char other[700];
     snprintf(other, sizeof other, "%s/producer.db", used->directory); /* a lock of its own */
+    produce(other, 0, 3);
     producer = fork();
     if (producer == 0) {
-        produce_until_killed(other, goal);
+        produce(other, 3, goal);
+        _exit(0);
     }
     for (int i = 0; i < kills; i++) {
         struct timespec nap = {0, 2000000 + (long)random_below(&seed, 20000000)};

@@ -236,6 +236,13 @@ static comet_status find_slot(comet_group *group, comet_error *error) {
     return group->slot >= 0 ? COMET_OK : COMET_NOT_FOUND;
 }
 
+/* Whether the slot that was found last is worth a try. */
+static bool knows_slot(const comet_group *group) {
+    return group->slot >= 0 && offsets_is_sound(group->table) &&
+           group->table ==
+               atomic_load_explicit(&group->shard->groups, memory_order_relaxed);
+}
+
 static comet_status check_writable(const comet_group *group, comet_error *error) {
     FORWARD(shard_check_process(group->shard, error));
     if (!group->shard->home.writable) {
@@ -410,10 +417,14 @@ static comet_status advance(comet_group *group, uint64_t target, uint64_t end, u
     bool moved;
 
     FORWARD(refresh_first(group, error));
-    do {
-        FORWARD(comet_group_reserve(group, error));
-    } while (!offsets_advance(group->table, group->slot, &group->name, target, end, &before,
-                              &moved));
+    /* A slot that is no longer ours is found out by advancing. */
+    if (!knows_slot(group) || !offsets_advance(group->table, group->slot, &group->name, target,
+                                               end, &before, &moved)) {
+        do {
+            FORWARD(comet_group_reserve(group, error));
+        } while (!offsets_advance(group->table, group->slot, &group->name, target, end, &before,
+                                  &moved));
+    }
     if (position != NULL) {
         uint64_t stands = moved ? target : (uint64_t)before;
         *position = stands > group->first ? stands : group->first;

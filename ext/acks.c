@@ -181,6 +181,28 @@ comet_status acks_stage(connection *used, const ack_place *place, ack_kind kind,
 
 /* ---- The transaction's end ------------------------------------------------------------------- */
 
+/* A database may survive a power cut that takes entries: they would get other bytes under offsets that
+** the position has passed.  So entries are durable before the position can be. */
+static comet_status make_entries_durable(connection *used, const staged_ack *staged,
+                                         comet_error *error) {
+    comet_shard *shard = staged->group->shard->shard;
+    comet_shard_info info;
+    open_log *log;
+    int64_t sync = COMET_SYNC_OFF;
+    comet_status status = connection_log(used, staged->table->directory, false, &log, error);
+
+    if (status == COMET_OK) {
+        status = comet_log_setting(log->log, COMET_SYNC, &sync, error);
+    }
+    if (status != COMET_OK || sync == COMET_SYNC_OFF) {
+        return status;
+    }
+    status = comet_shard_describe(shard, &info, error);
+    return status == COMET_OK && staged->position > info.durable_offset
+               ? comet_shard_sync(shard, error)
+               : status;
+}
+
 comet_status acks_prepare(connection *used, comet_error *error) {
     for (size_t i = 0; i < used->transaction.ack_count; i++) {
         const staged_ack *staged = &used->transaction.acks[i];
@@ -190,7 +212,10 @@ comet_status acks_prepare(connection *used, comet_error *error) {
         if (staged->table != NULL && staged->kind == ACK_REMOVE) {
             status = positions_erase(staged->table->positions, shard, error);
         } else if (staged->table != NULL) {
-            status = positions_write(staged->table->positions, shard, staged->position, error);
+            status = make_entries_durable(used, staged, error);
+            status = status != COMET_OK ? status
+                                        : positions_write(staged->table->positions, shard,
+                                                          staged->position, error);
         }
         if (status != COMET_OK) {
             return status;

@@ -6,8 +6,8 @@
 **     BEGIN ... COMMIT                              staged; at COMMIT
 **     position in the database (positions.h)        staged; with the database's commit
 **
-** A staged one is a row here with the number of savepoints that were open.  xSync writes positions
-** into the database; xCommit, when that is committed, brings offsets.state up to it.  Death between
+** A staged one is a row here with the number of savepoints that were open.  xSync makes the
+** entries durable (unless sync=off) and writes positions into the database; xCommit, when that is committed, brings offsets.state up to it.  Death between
 ** the two leaves offsets.state behind; whoever uses the table next brings it forward.
 **
 ** A function hears nothing of COMMIT, so it makes a virtual table take part in the transaction: an

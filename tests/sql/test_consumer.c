@@ -331,6 +331,26 @@ static void test_the_position_commits_with_the_database(void **state) {
     expect(used->db, "20", "SELECT count(*) FROM billing");
 }
 
+/* A power cut must not leave the database past the entries that survived it. */
+static void test_entries_are_durable_before_the_position(void **state) {
+    fixture *used = *state;
+    char path[700];
+    FILE *file;
+    uint64_t end = 0;
+
+    fill(used->db, 1, 10);
+    run(used->db, "SELECT comet_config('telemetry', 'checkpoint_interval', '1h')");
+    make_billing(used->db);
+    run(used->db, "SELECT comet_ack('billing', 'billing', 0, 9)");
+    snprintf(path, sizeof path, "%s/telemetry/shard-0000/comet.state", used->directory);
+    file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 800, SEEK_SET), 0); /* one past the last durable entry */
+    assert_int_equal(fread(&end, sizeof end, 1, file), 1);
+    fclose(file);
+    assert_int_equal(end, 10);
+}
+
 /* As after death between the database's commit and offsets.state, and as after a restored backup. */
 static void test_the_database_wins(void **state) {
     fixture *used = *state;
@@ -536,6 +556,7 @@ int main(void) {
         SQL_TEST(test_savepoints_take_acks_back),
         SQL_TEST(test_acks_leave_last_insert_rowid_alone),
         SQL_TEST(test_the_position_commits_with_the_database),
+        SQL_TEST(test_entries_are_durable_before_the_position),
         SQL_TEST(test_the_database_wins),
         SQL_TEST(test_the_table_of_positions_follows_its_table),
         SQL_TEST(test_commit_busy_keeps_the_acks),

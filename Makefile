@@ -53,7 +53,7 @@ PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS)
 BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_core
 TESTS    := $(UNIT_ALL) $(SQL_ALL) $(wildcard tests/bench/*.c)
 
-.PHONY: all comet.so libcomet.a help test test-programs test-valgrind coverage lint format bench demo install uninstall clean \
+.PHONY: all comet.so libcomet.a help test test-crash test-programs test-valgrind coverage lint format bench demo install uninstall clean \
         lint-house lint-gcc lint-clang lint-tidy
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -128,6 +128,11 @@ test:  ## build and run all tests; SANITIZE=address,undefined or thread instrume
 	@tests/setup.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs $(if $(SANITIZE)$(COVERAGE),,all)
 	@CC='$(CC)' JOBS=$(JOBS) tests/run.sh $(PROGRAMS) $(if $(SANITIZE)$(COVERAGE),,tests/check-build.sh)
+
+test-crash:  ## the consumer that is killed, 500 times instead of 40
+	@tests/setup.sh build test
+	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
+	@COMET_TEST_KILLS=500 JOBS=1 tests/run.sh $(BUILD)/tests/sql/test_consumer
 
 VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
             --error-exitcode=99

@@ -143,6 +143,9 @@ comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *err
     assert(shard->home.writable);
     pthread_mutex_lock(&shard->checkpoint_mutex);
     status = checkpoint_locked(shard, durable, error);
+    if (status == COMET_OK && durable) {
+        status = consumer_sync(shard, error);
+    }
     pthread_mutex_unlock(&shard->checkpoint_mutex);
     return status;
 }

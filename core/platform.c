@@ -32,9 +32,11 @@
 
 #ifdef F_OFD_SETLK
 #define SET_LOCK F_OFD_SETLK
+#define WAIT_LOCK F_OFD_SETLKW
 #define GET_LOCK F_OFD_GETLK
 #else
 #define SET_LOCK F_SETLK
+#define WAIT_LOCK F_SETLKW
 #define GET_LOCK F_GETLK
 #endif
 
@@ -294,6 +296,16 @@ static int lock_byte(int fd, uint64_t byte) {
     return 0;
 }
 
+static int wait_byte(int fd, uint64_t byte) {
+    struct flock lock = byte_lock(F_WRLCK, byte);
+    int result;
+
+    do {
+        result = fcntl(fd, WAIT_LOCK, &lock);
+    } while (result != 0 && errno == EINTR);
+    return result != 0 ? -errno : 0;
+}
+
 static int unlock_byte(int fd, uint64_t byte) {
     struct flock lock = byte_lock(F_UNLCK, byte);
 
@@ -371,6 +383,7 @@ const platform_calls platform_system = {
     .list_directory = list_directory,
     .absolute_path = absolute_path,
     .lock_byte = lock_byte,
+    .wait_byte = wait_byte,
     .unlock_byte = unlock_byte,
     .byte_is_locked = byte_is_locked,
     .tick = tick,

@@ -70,6 +70,7 @@ typedef struct platform_calls {
     /* An exclusive lock on one byte of a file, gone with the process.  -EAGAIN: held by another.
     ** Two locks of one fd do not see each other. */
     int (*lock_byte)(int fd, uint64_t byte);
+    int (*wait_byte)(int fd, uint64_t byte); /* the same, but waits */
     int (*unlock_byte)(int fd, uint64_t byte);
     int (*byte_is_locked)(int fd, uint64_t byte); /* by another: 1 or 0 */
 

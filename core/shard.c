@@ -151,23 +151,28 @@ comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_
 
 /* ---- Opening ---- */
 
+comet_status shard_lock_open(comet_shard *shard, comet_error *error) {
+    comet_status status = COMET_OK;
+
+    pthread_mutex_lock(&shard->mutex);
+    if (shard->lock.mapped == NULL) {
+        char path[PATH_BYTES_MAX];
+        shard_lock made;
+        status = shard_path(shard, LOCK_NAME, path, error);
+        if (status == COMET_OK) {
+            status = lock_open(path, &made, error);
+        }
+        if (status == COMET_OK) {
+            shard->lock = made;
+        }
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return status;
+}
+
 comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *error) {
     if (shard->lock.mapped == NULL) {
-        comet_status status = COMET_OK;
-        pthread_mutex_lock(&shard->mutex);
-        if (shard->lock.mapped == NULL) {
-            char path[PATH_BYTES_MAX];
-            shard_lock made;
-            status = shard_path(shard, LOCK_NAME, path, error);
-            if (status == COMET_OK) {
-                status = lock_open(path, &made, error);
-            }
-            if (status == COMET_OK) {
-                shard->lock = made;
-            }
-        }
-        pthread_mutex_unlock(&shard->mutex);
-        FORWARD(status);
+        FORWARD(shard_lock_open(shard, error));
     }
     return lock_take(&shard->lock, took_over, error);
 }
@@ -215,8 +220,14 @@ static comet_status recover(comet_shard *shard, comet_error *error) {
         return recovery_run(shard, error);
     }
     FORWARD(shard_lock_take(shard, &took_over, error));
-    status = state_is_trusted(&shard->state) && !took_over ? COMET_OK
-                                                           : recovery_run(shard, error);
+    if (state_is_trusted(&shard->state) && !took_over) {
+        lock_give(&shard->lock);
+        return COMET_OK;
+    }
+    status = recovery_run(shard, error);
+    if (status == COMET_OK) {
+        consumer_recover(shard);
+    }
     lock_give(&shard->lock);
     return status;
 }
@@ -254,6 +265,7 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     made->list_generation = NEVER_LOADED;
     pthread_mutex_init(&made->mutex, NULL);
     pthread_mutex_init(&made->checkpoint_mutex, NULL);
+    pthread_mutex_init(&made->groups_mutex, NULL);
     status = segment_list_new(0, &list, error);
     atomic_init(&made->list, list);
     list = NULL;
@@ -321,6 +333,8 @@ void shard_free(comet_shard *shard) {
     memory_release(shard->txn.savepoints);
     lock_close(&shard->lock);
     state_close(&shard->state);
+    offsets_close(shard->groups);
+    pthread_mutex_destroy(&shard->groups_mutex);
     pthread_mutex_destroy(&shard->checkpoint_mutex);
     pthread_mutex_destroy(&shard->mutex);
     memory_release(shard);

@@ -22,6 +22,7 @@
 #include "lock.h"
 #include "log.h"
 #include "manifest.h"
+#include "offsets.h"
 #include "segment.h"
 #include "state.h"
 
@@ -78,6 +79,9 @@ struct comet_shard {
     append_room room;
     entry_encoder *encoder;
     struct comet_txn txn;
+    pthread_mutex_t groups_mutex;       /* who opens, claims and removes */
+    _Atomic(offset_table *) groups;     /* NULL until somebody needs it */
+    atomic_bool acks_pending;           /* the group table has changed and is not durable */
     atomic_uint rollbacks; /* cursors on a transaction's own entries compare it */
 };
 
@@ -103,6 +107,9 @@ void shard_set_list(comet_shard *shard, segment_list *list, uint64_t generation)
 /* Write index.bin from `list`, durably, and tell everyone.  Needs the writer's lock. */
 comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_t end_offset,
                                  uint64_t end_position, comet_error *error);
+
+/* Open the lock file unless it is. */
+comet_status shard_lock_open(comet_shard *shard, comet_error *error);
 
 /* The writer's lock, its file opened when first needed. */
 comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *error);
@@ -135,6 +142,14 @@ comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *err
 /* Where entry `end` - 1 ends, and the checksum of its block up to there. */
 comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed,
                                 index_mark *mark, comet_error *error);
+
+/* ---- consumer.c ---- */
+
+/* Bring what was acknowledged onto the disk; the entries should be there already. */
+comet_status consumer_sync(comet_shard *shard, comet_error *error);
+
+/* After recovery: entries past the end do not exist, so nobody has acknowledged them. */
+void consumer_recover(comet_shard *shard);
 
 /* ---- recovery.c ---- */
 

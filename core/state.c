@@ -79,16 +79,18 @@ void state_close(shard_state *state) {
     state->fd = -1;
 }
 
+/* The newest entry is loaded before the end, as a writer stores them the other way round: else one
+** that publishes in between would look as if Go had written. */
 bool state_is_trusted(const shard_state *state) {
-    /* Before the end: a writer may publish in between. */
-    int64_t last = (int64_t)atomic_load_explicit(
-        (_Atomic uint64_t *)(void *)(state->bytes + STATE_LAST_ENTRY), memory_order_acquire);
-    uint64_t end = state_end(state);
+    int64_t last_entry = (int64_t)state_load(state, STATE_LAST_ENTRY);
+    uint64_t end;
 
+    atomic_thread_fence(memory_order_acquire);
+    end = state_end(state);
     return state_load(state, STATE_MAGIC) == STATE_MAGIC_VALUE &&
            state_load(state, STATE_VERSION) == 1 && end <= (uint64_t)COMET_OFFSET_MAX &&
            state_load(state, STATE_BOOT) == platform->boot() &&
-           last < (int64_t)end;
+           last_entry < (int64_t)end;
 }
 
 void state_trust(shard_state *state) {

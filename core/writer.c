@@ -612,6 +612,7 @@ void comet_txn_publish(comet_txn *txn) {
     state_store(state, STATE_DISORDER_END, tail->disorder_end);
     state_store(state, STATE_WRITE_POSITION, tail->index.position);
     state_publish(state, end);
+    atomic_thread_fence(memory_order_release); /* state_is_trusted() counts on the order */
     state_store(state, STATE_LAST_ENTRY, end - 1);
     if (txn->is_prepared_durably &&
         state_load(state, STATE_DURABLE_END) >= first_synced_offset(txn)) {

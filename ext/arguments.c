@@ -108,6 +108,22 @@ static comet_status keep_text(const char *text, char **kept, comet_error *error)
     return *kept != NULL ? COMET_OK : failure_no_memory(error);
 }
 
+static comet_status parse_count(const char *name, const char *text, int64_t *number,
+                                comet_error *error) {
+    char *end;
+    long long parsed = strtoll(text, &end, 10);
+
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || parsed > (long long)COMET_SHARD_ID_MAX) {
+        return failure_set(error, COMET_INVALID, "%s=%.200s is no count: write an integer", name,
+                           text);
+    }
+    *number = (int64_t)parsed;
+    return COMET_OK;
+}
+
+/* What a table of each kind knows besides log, type and the settings. */
+static const char *const own_names[] = {"shard", "stream, shards", "shard, group, member, members"};
+
 static comet_status parse_setting(arguments_kind kind, const char *name, const char *text,
                                   table_arguments *parsed, comet_error *error) {
     comet_status status = comet_settings_set(&parsed->settings, name, text, error);
@@ -117,7 +133,7 @@ static comet_status parse_setting(arguments_kind kind, const char *name, const c
 
         memcpy(why, error->message, sizeof why);
         return failure_set(error, status, "%s; besides settings: log, %s, type", why,
-                           kind == ARGUMENTS_OF_SHARD ? "shard" : "stream, shards");
+                           own_names[kind]);
     }
     parsed->has_settings = true;
     return status;
@@ -134,23 +150,30 @@ static comet_status parse_one(arguments_kind kind, const char *name, const char 
     if (kind == ARGUMENTS_OF_STREAM && sqlite3_stricmp(name, "shards") == 0) {
         return parse_shards(value, &parsed->shards, error);
     }
-    if (kind == ARGUMENTS_OF_SHARD && sqlite3_stricmp(name, "shard") == 0) {
+    if (kind != ARGUMENTS_OF_STREAM && sqlite3_stricmp(name, "shard") == 0) {
+        parsed->has_shard = true;
         return parse_shard(value, &parsed->shard, error);
     }
     if (sqlite3_stricmp(name, "type") == 0) {
         return parse_type(value, &parsed->type, error);
+    }
+    if (kind == ARGUMENTS_OF_CONSUMER && sqlite3_stricmp(name, "group") == 0) {
+        return keep_text(value, &parsed->group, error);
+    }
+    if (kind == ARGUMENTS_OF_CONSUMER && sqlite3_stricmp(name, "member") == 0) {
+        return parse_count(name, value, &parsed->member, error);
+    }
+    if (kind == ARGUMENTS_OF_CONSUMER && sqlite3_stricmp(name, "members") == 0) {
+        return parse_count(name, value, &parsed->members, error);
     }
     return parse_setting(kind, name, value, parsed, error);
 }
 
 comet_status arguments_parse(arguments_kind kind, int count, const char *const *texts,
                              table_arguments *parsed, comet_error *error) {
-    parsed->log = NULL;
-    parsed->stream = NULL;
-    parsed->shard = 0;
-    parsed->shards = 0;
+    memset(parsed, 0, sizeof *parsed);
+    parsed->members = 1;
     parsed->type = ENTRY_AUTO;
-    parsed->has_settings = false;
     comet_settings_init(&parsed->settings);
     for (int i = 0; i < count; i++) {
         char name[NAME_BYTES_MAX];
@@ -171,6 +194,6 @@ comet_status arguments_parse(arguments_kind kind, int count, const char *const *
 void arguments_clear(table_arguments *parsed) {
     sqlite3_free(parsed->log);
     sqlite3_free(parsed->stream);
-    parsed->log = NULL;
-    parsed->stream = NULL;
+    sqlite3_free(parsed->group);
+    parsed->log = parsed->stream = parsed->group = NULL;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "group_place.h"
 #include "report.h"
 
 /* Directories that nftw() may hold open at once; deeper trees are walked all the same. */
@@ -36,6 +37,13 @@ static void close_shards(open_log *log) {
 
         assert(shard->txn == NULL);
         log->shards = shard->next;
+        while (shard->groups != NULL) {
+            open_group *group = shard->groups;
+
+            shard->groups = group->next;
+            comet_group_close(group->group);
+            sqlite3_free(group);
+        }
         comet_shard_close(shard->shard);
         sqlite3_free(shard);
     }
@@ -74,6 +82,8 @@ void connection_release(void *shared) {
         nftw(used->private_directory, remove_entry, REMOVE_DESCRIPTORS_MAX, FTW_DEPTH | FTW_PHYS);
         sqlite3_free(used->private_directory);
     }
+    sqlite3_free(used->transaction.acks);
+    group_place_free(used->place);
     sqlite3_free(used);
 }
 
@@ -100,6 +110,7 @@ bool connection_is_utf8(const connection *used) {
 /* ---- Tables by name -------------------------------------------------------------------------- */
 
 void connection_add_table(connection *used, named_table *table) {
+    used->tables_epoch++;
     table->next = used->tables;
     used->tables = table;
 }
@@ -111,6 +122,7 @@ void connection_remove_table(connection *used, named_table *table) {
         link = &(*link)->next;
     }
     if (*link != NULL) {
+        used->tables_epoch++;
         *link = table->next;
     }
 }
@@ -409,4 +421,35 @@ comet_status connection_known_shard(connection *used, open_log *log, known_shard
         return COMET_OK;
     }
     return connection_shard(used, log->directory, known->id, false, &known->shard, error);
+}
+
+/* ---- Groups ------------------------------------------------------------------------------------ */
+
+comet_status connection_group(open_shard *shard, const char *name, size_t size, open_group **group,
+                              comet_error *error) {
+    open_group *opened;
+    comet_status status;
+
+    for (opened = shard->groups; opened != NULL; opened = opened->next) {
+        if (strlen(opened->name) == size && memcmp(opened->name, name, size) == 0) {
+            *group = opened;
+            return COMET_OK;
+        }
+    }
+    opened = sqlite3_malloc64(sizeof *opened);
+    if (opened == NULL) {
+        return failure_no_memory(error);
+    }
+    memset(opened, 0, sizeof *opened);
+    status = comet_group_open(shard->shard, name, size, &opened->group, error);
+    if (status != COMET_OK) {
+        sqlite3_free(opened);
+        return status;
+    }
+    memcpy(opened->name, name, size);
+    opened->shard = shard;
+    opened->next = shard->groups;
+    shard->groups = opened;
+    *group = opened;
+    return COMET_OK;
 }

@@ -21,9 +21,18 @@
 #include "comet.h"
 #include "sqlite.h"
 
+/* One group in one shard. */
+typedef struct open_group {
+    comet_group *group;
+    struct open_shard *shard;
+    char name[COMET_GROUP_BYTES_MAX + 1];
+    struct open_group *next; /* of the same shard */
+} open_group;
+
 /* One shard as this connection uses it. */
 typedef struct open_shard {
     comet_shard *shard;
+    open_group *groups;
     comet_txn *txn; /* this connection's transaction on it, NULL when there is none */
     uint32_t id;
     struct open_shard *next;         /* of the same log */
@@ -51,14 +60,22 @@ typedef struct named_table {
     char *name;
     char *directory;
     uint32_t shard;
+    const char *group;           /* of a comet_consumer, else NULL */
+    struct positions *positions; /* of a comet_consumer in a database file, else NULL */
     struct named_table *next;
 } named_table;
+
+/* What the transaction does to a group when it commits; acks.c. */
+typedef struct staged_ack staged_ack;
 
 /* The connection's transaction; only transaction.c looks inside. */
 typedef struct transaction {
     open_shard *writing; /* the shards with a txn */
     int depth;           /* savepoints that are open: levels 0 .. depth-1 */
     int participants;    /* virtual tables between xBegin and xCommit or xRollback */
+    staged_ack *acks;    /* in the order in which they were given */
+    size_t ack_count;
+    size_t ack_capacity;
 } transaction;
 
 typedef struct connection {
@@ -68,6 +85,8 @@ typedef struct connection {
     bool trusts_schema;
     open_log *logs;
     named_table *tables;
+    unsigned tables_epoch;        /* changes when a table comes or goes */
+    struct group_place *place;    /* where the last acknowledgement went; group_place.c */
     char *private_directory; /* of the default log of a :memory: database, once it was asked for */
     transaction transaction;
 } connection;
@@ -120,5 +139,9 @@ comet_status connection_discover(open_log *log, comet_error *error);
 /* The handle of one of them.  COMET_NOT_FOUND: it is gone meanwhile. */
 comet_status connection_known_shard(connection *used, open_log *log, known_shard *known,
                                     comet_error *error);
+
+/* The connection's handle of one group; leaves no trace on disk. */
+comet_status connection_group(open_shard *shard, const char *name, size_t size, open_group **group,
+                              comet_error *error);
 
 #endif

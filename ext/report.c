@@ -18,6 +18,24 @@ comet_status failure_no_memory(comet_error *error) {
     return failure_set(error, COMET_NOMEM, "out of memory");
 }
 
+comet_status failure_from_sqlite(comet_error *error, sqlite3 *db, int code, const char *what) {
+    static const struct {
+        int code;
+        comet_status status;
+    } known[] = {{SQLITE_NOMEM, COMET_NOMEM},   {SQLITE_BUSY, COMET_BUSY},
+                 {SQLITE_LOCKED, COMET_BUSY},   {SQLITE_FULL, COMET_FULL},
+                 {SQLITE_IOERR, COMET_IO},      {SQLITE_READONLY, COMET_READONLY},
+                 {SQLITE_CORRUPT, COMET_CORRUPT}};
+    comet_status status = COMET_INVALID;
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].code == (code & 0xff)) {
+            status = known[i].status;
+        }
+    }
+    return failure_set(error, status, "cannot %s: %s", what, sqlite3_errmsg(db));
+}
+
 int report_code(comet_status status) {
     switch (status) {
     case COMET_OK:

@@ -17,6 +17,9 @@ comet_status failure_set(comet_error *error, comet_status status, const char *fo
 /* Out of memory; needs none. */
 comet_status failure_no_memory(comet_error *error);
 
+/* What SQLite said to a statement of ours on `db`; `what` was to be done. */
+comet_status failure_from_sqlite(comet_error *error, sqlite3 *db, int code, const char *what);
+
 /* The SQLite result code for a status. */
 int report_code(comet_status status);
 

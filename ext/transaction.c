@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "acks.h"
+
 /* Naps between two tries to become the writer: short at first, as most transactions are. */
 #define NAP_MS_MIN 1
 #define NAP_MS_MAX 25
@@ -24,7 +26,8 @@ void transaction_leave(connection *used, bool *joined) {
 }
 
 bool transaction_depends_on(const connection *used, bool joined) {
-    return joined && used->transaction.participants == 1 && used->transaction.writing != NULL;
+    return joined && used->transaction.participants == 1 &&
+           (used->transaction.writing != NULL || used->transaction.ack_count > 0);
 }
 
 /* Asked only when somebody must wait, as it takes a statement. */
@@ -90,7 +93,7 @@ comet_status transaction_prepare(connection *used, comet_error *error) {
             return status;
         }
     }
-    return COMET_OK;
+    return acks_prepare(used, error);
 }
 
 /* End all core transactions in one way or the other. */
@@ -109,10 +112,12 @@ static void end_all(transaction *ended, void (*end)(comet_txn *txn)) {
 
 void transaction_publish(connection *used) {
     end_all(&used->transaction, comet_txn_publish);
+    acks_publish(used);
 }
 
 void transaction_rollback(connection *used) {
     end_all(&used->transaction, comet_txn_rollback);
+    acks_forget(used);
 }
 
 comet_status transaction_savepoint(connection *used, int level, comet_error *error) {
@@ -135,6 +140,7 @@ void transaction_release(connection *used, int level) {
          shard = shard->next_writing) {
         comet_txn_release(shard->txn, level);
     }
+    acks_release(used, level);
     if (used->transaction.depth > level) {
         used->transaction.depth = level;
     }
@@ -145,5 +151,6 @@ void transaction_rollback_to(connection *used, int level) {
          shard = shard->next_writing) {
         comet_txn_rollback_to(shard->txn, level);
     }
+    acks_rollback_to(used, level);
     used->transaction.depth = level + 1;
 }

@@ -85,6 +85,8 @@ COMET_API const char *comet_status_name(comet_status status);
 #define COMET_ENTRY_BYTES_MAX (128u * 1024 * 1024) /* one entry, before and after compression */
 #define COMET_SHARD_ID_MAX UINT32_MAX
 #define COMET_OFFSET_MAX (INT64_MAX - 1)
+#define COMET_GROUP_BYTES_MAX 47u  /* a group's name */
+#define COMET_GROUP_COUNT_MAX 512u /* groups that one shard remembers */
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
@@ -193,6 +195,7 @@ typedef struct comet_log comet_log;
 typedef struct comet_shard comet_shard;
 typedef struct comet_txn comet_txn;
 typedef struct comet_cursor comet_cursor;
+typedef struct comet_group comet_group;
 
 enum {
     COMET_OPEN_READONLY = 1, /* write not a byte, not even to repair */
@@ -406,6 +409,68 @@ COMET_API size_t comet_shard_name(const char *stream, uint32_t id, char *text, s
 /* The number in a shard's name; what stands before it is not looked at, as all streams of a log
 ** share its shards.  COMET_INVALID says what a name looks like. */
 COMET_API comet_status comet_shard_parse(const char *name, uint32_t *id, comet_error *error);
+
+/* ---- Groups ---------------------------------------------------------------------------------- */
+
+/* A group's position in a shard is the offset of the first entry that it has not acknowledged.  It
+** is kept in offsets.state in the shard's directory, shared by all processes, and survives the
+** death of any of them at once; a power cut from the first checkpoint after it on, with sync=full
+** from the return of the call on.  After a power cut a position is never past the entries that
+** survived. */
+
+/* One group in one shard, as seen at this moment. */
+typedef struct comet_group_info {
+    char name[COMET_GROUP_BYTES_MAX + 1];
+    bool exists;           /* it has acknowledged or been set; else all but the offsets is 0 */
+    uint64_t position;     /* the next entry to read; of a group that does not exist the oldest */
+    uint64_t lag;          /* entries from there to the end */
+    uint64_t acknowledged; /* entries, ever */
+    uint64_t skipped;      /* entries that were deleted before they were acknowledged */
+    int64_t last_ack_ns;
+    uint64_t first_offset; /* of the shard, as in comet_shard_info */
+    uint64_t end_offset;
+} comet_group_info;
+
+/* A handle for the group of that name (1 to COMET_GROUP_BYTES_MAX bytes, no NUL) in `shard`, which
+** must stay open for as long.  Leaves no trace on disk.  Belongs to one thread at a time.
+** Errors: COMET_INVALID, COMET_NOMEM. */
+COMET_API comet_status comet_group_open(comet_shard *shard, const char *name, size_t size,
+                                        comet_group **group, comet_error *error);
+COMET_API void comet_group_close(comet_group *group);
+
+/* O(1); never makes the group. */
+COMET_API comet_status comet_group_describe(comet_group *group, comet_group_info *info,
+                                            comet_error *error);
+
+/* Make sure that the group can be stored, so that a later call cannot fail for want of room.
+** COMET_FULL: the shard has COMET_GROUP_COUNT_MAX groups already, or the disk is full. */
+COMET_API comet_status comet_group_reserve(comet_group *group, comet_error *error);
+
+/* Acknowledge everything up to and including `offset`.  Never moves backward, whoever else
+** acknowledges at the same time.  *position (may be NULL): where the group stands now.
+** COMET_INVALID: `offset` is not committed yet. */
+COMET_API comet_status comet_group_ack(comet_group *group, uint64_t offset, uint64_t *position,
+                                       comet_error *error);
+
+/* Acknowledge first .. last.  COMET_INVALID also where entries before `first` are not yet acknowledged. */
+COMET_API comet_status comet_group_ack_range(comet_group *group, uint64_t first, uint64_t last,
+                                             uint64_t *position, comet_error *error);
+
+/* Set the position, forward or back; one before the oldest entry becomes the oldest.
+** COMET_INVALID: past the end. */
+COMET_API comet_status comet_group_seek(comet_group *group, uint64_t to, uint64_t *position,
+                                        comet_error *error);
+
+/* The first entry, by offset, with a timestamp of at least `time`; the end where there is none. */
+COMET_API comet_status comet_group_find(comet_group *group, int64_t time, uint64_t *offset,
+                                        comet_error *error);
+
+/* Remove the group from this shard; it begins anew with its next acknowledgement. */
+COMET_API comet_status comet_group_forget(comet_group *group, comet_error *error);
+
+/* All groups of a shard.  Release *groups with comet_free(). */
+COMET_API comet_status comet_shard_groups(comet_shard *shard, comet_group_info **groups,
+                                          size_t *count, comet_error *error);
 
 /* ---- Clock and build ------------------------------------------------------------------------- */
 

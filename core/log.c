@@ -488,11 +488,11 @@ static bool parse_shard_name(const char *name, uint32_t *id) {
     return strcmp(name, again) == 0;
 }
 
-static int shard_visit(void *context, const char *name) {
+static int shard_visit(void *context, const char *name, bool may_be_directory) {
     id_list *list = context;
     uint32_t id;
 
-    if (!parse_shard_name(name, &id)) {
+    if (!may_be_directory || !parse_shard_name(name, &id)) {
         return 0;
     }
     if (list->count == list->capacity) {

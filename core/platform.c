@@ -253,7 +253,9 @@ static int list_directory(const char *path, platform_visit visit, void *context)
             break;
         }
         if (strcmp(found->d_name, ".") != 0 && strcmp(found->d_name, "..") != 0) {
-            result = visit(context, found->d_name);
+            result = visit(context, found->d_name,
+                           found->d_type == DT_DIR || found->d_type == DT_UNKNOWN ||
+                               found->d_type == DT_LNK);
         }
     }
     (void)closedir(directory);

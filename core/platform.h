@@ -30,8 +30,9 @@ enum {
     PLATFORM_EXCLUSIVE = 4 /* ... and fail with EEXIST where it is not */
 };
 
-/* One name in a directory; a result other than 0 ends the listing with it. */
-typedef int (*platform_visit)(void *context, const char *name);
+/* One name in a directory, which may be a directory's own as far as the listing tells; a result other
+** than 0 ends the listing with it. */
+typedef int (*platform_visit)(void *context, const char *name, bool may_be_directory);
 
 typedef struct platform_calls {
     int (*open_file)(const char *path, unsigned mode);

@@ -38,10 +38,11 @@ typedef struct sequence_set {
     size_t capacity;
 } sequence_set;
 
-static int sequence_visit(void *context, const char *name) {
+static int sequence_visit(void *context, const char *name, bool may_be_directory) {
     sequence_set *set = context;
     uint64_t sequence;
 
+    (void)may_be_directory;
     if (!manifest_parse_name(name, &sequence)) {
         return 0;
     }
@@ -455,10 +456,11 @@ static comet_status recover_sequence(comet_shard *shard, comet_error *error) {
 
 /* ---- What a dead writer left ---- */
 
-static int stray_visit(void *context, const char *name) {
+static int stray_visit(void *context, const char *name, bool may_be_directory) {
     comet_shard *shard = context;
     char path[PATH_BYTES_MAX];
 
+    (void)may_be_directory;
     if (strncmp(name, MANIFEST_NAME REPLACE_SUFFIX, strlen(MANIFEST_NAME REPLACE_SUFFIX)) == 0 &&
         shard_path(shard, name, path, NULL) == COMET_OK) {
         (void)platform->remove_file(path);

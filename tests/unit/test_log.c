@@ -112,6 +112,8 @@ static void only_shards_are_shards(void **state) {
         file_path(path, directory, strays[i]);
         assert_int_equal(mkdir(path, 0700), 0);
     }
+    file_path(path, directory, "shard-0008"); /* a file with a shard's name */
+    file_fill(path, 1, 10);
     STATUS(comet_shard_open(log, 7, false, &shard, &error), COMET_NOT_FOUND);
     for (unsigned i = 0; i < 3; i++) {
         OK(comet_shard_open(log, (const uint32_t[]){12345, 7, UINT32_MAX}[i], true, &shard,

@@ -124,7 +124,7 @@ static comet_status checkpoint_locked(comet_shard *shard, bool durable, comet_er
     }
     /* While another process is at it, the blocks' own checksums, which every commit renews, have to
     ** do without a mark: as durable, with more to read after a power cut. */
-    task.may_mark = shard->lock.mapped != NULL &&
+    task.may_mark = atomic_load_explicit(&shard->lock_is_open, memory_order_acquire) &&
                     platform->lock_byte(shard->lock.fd, CHECKPOINT_LOCK_BYTE) == 0;
     status = checkpoint_list(shard, list, &task, error);
     if (task.may_mark) {

@@ -48,7 +48,7 @@ struct comet_group {
 static comet_status groups_lock(comet_shard *shard, comet_error *error) {
     int result;
 
-    if (shard->lock.mapped == NULL) {
+    if (!atomic_load_explicit(&shard->lock_is_open, memory_order_acquire)) {
         FORWARD(shard_lock_open(shard, error));
     }
     pthread_mutex_lock(&shard->groups_mutex);

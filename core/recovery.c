@@ -27,7 +27,6 @@
 #include "shard.h"
 #include "status.h"
 
-#define MANIFEST_NAME "index.bin"
 #define SEQUENCES_FIRST 64
 
 /* ---- The files that are there ---- */
@@ -243,8 +242,8 @@ static void set_aside(comet_shard *shard, const char *name) {
     }
 }
 
-comet_status recovery_load_list(comet_shard *shard, segment_list *previous, segment_list **list,
-                                comet_error *error) {
+comet_status recovery_load_list(comet_shard *shard, segment_list **list, comet_error *error) {
+    segment_list *previous;
     comet_status status;
     manifest found;
 
@@ -258,7 +257,9 @@ comet_status recovery_load_list(comet_shard *shard, segment_list *previous, segm
         return rebuild_list(shard, list, error);
     }
     FORWARD(status);
+    previous = shard_list(shard);
     status = list_from_manifest(shard, &found, previous, list, error);
+    segment_list_release(previous);
     manifest_clear(&found);
     return status;
 }
@@ -523,7 +524,7 @@ comet_status recovery_run(comet_shard *shard, comet_error *error) {
 
     state_add(state, STATE_RECOVERY_ATTEMPTS, 1);
     shard->tail_is_loaded = false;
-    FORWARD(recovery_load_list(shard, shard->list, &list, error));
+    FORWARD(recovery_load_list(shard, &list, error));
     status = recover_end(list, &end, error);
     if (status == COMET_OK) {
         status = recover_times(shard, list, end, error);
@@ -560,7 +561,7 @@ comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
         return recovery_run(shard, error);
     }
     state_add(&shard->state, STATE_RECOVERY_ATTEMPTS, 1);
-    FORWARD(recovery_load_list(shard, shard->list, &list, error));
+    FORWARD(recovery_load_list(shard, &list, error));
     status = remove_strays(shard, list, false, error);
     if (status == COMET_OK) {
         shard_set_list(shard, list, generation);

@@ -22,7 +22,6 @@
 #include "replace.h"
 #include "status.h"
 
-#define MANIFEST_NAME "index.bin"
 #define STATE_NAME "comet.state"
 #define LOCK_NAME "writer.lock"
 #define NEVER_LOADED UINT64_MAX
@@ -57,17 +56,20 @@ void shard_set_list(comet_shard *shard, segment_list *list, uint64_t generation)
     segment_list_release(old);
 }
 
-static comet_status reload_list(comet_shard *shard, uint64_t generation, comet_error *error) {
+segment_list *shard_list(comet_shard *shard) {
     segment_list *list;
-    segment_list *previous;
-    comet_status status;
 
     pthread_mutex_lock(&shard->mutex);
-    previous = shard->list;
-    segment_list_retain(previous);
+    list = shard->list;
+    segment_list_retain(list);
     pthread_mutex_unlock(&shard->mutex);
-    status = recovery_load_list(shard, previous, &list, error);
-    segment_list_release(previous);
+    return list;
+}
+
+static comet_status reload_list(comet_shard *shard, uint64_t generation, comet_error *error) {
+    segment_list *list;
+    comet_status status = recovery_load_list(shard, &list, error);
+
     if (status == COMET_OK) {
         shard_set_list(shard, list, generation);
         segment_list_release(list);
@@ -90,10 +92,7 @@ comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *e
     if (generation != shard->list_generation) {
         FORWARD(reload_list(shard, generation, error));
     }
-    pthread_mutex_lock(&shard->mutex);
-    *list = shard->list;
-    segment_list_retain(*list);
-    pthread_mutex_unlock(&shard->mutex);
+    *list = shard_list(shard);
     *end = committed;
     return COMET_OK;
 }
@@ -155,7 +154,7 @@ comet_status shard_lock_open(comet_shard *shard, comet_error *error) {
     comet_status status = COMET_OK;
 
     pthread_mutex_lock(&shard->mutex);
-    if (shard->lock.mapped == NULL) {
+    if (!atomic_load(&shard->lock_is_open)) {
         char path[PATH_BYTES_MAX];
         shard_lock made;
         status = shard_path(shard, LOCK_NAME, path, error);
@@ -164,6 +163,7 @@ comet_status shard_lock_open(comet_shard *shard, comet_error *error) {
         }
         if (status == COMET_OK) {
             shard->lock = made;
+            atomic_store_explicit(&shard->lock_is_open, true, memory_order_release);
         }
     }
     pthread_mutex_unlock(&shard->mutex);
@@ -171,7 +171,7 @@ comet_status shard_lock_open(comet_shard *shard, comet_error *error) {
 }
 
 comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *error) {
-    if (shard->lock.mapped == NULL) {
+    if (!atomic_load_explicit(&shard->lock_is_open, memory_order_acquire)) {
         FORWARD(shard_lock_open(shard, error));
     }
     return lock_take(&shard->lock, took_over, error);
@@ -300,7 +300,7 @@ static void close_cleanly(comet_shard *shard) {
     write_tail *tail = &shard->tail;
     bool took_over;
 
-    if (shard->lock.mapped == NULL || checkpoint_shard(shard, durable, NULL) != COMET_OK ||
+    if (!atomic_load(&shard->lock_is_open) || checkpoint_shard(shard, durable, NULL) != COMET_OK ||
         lock_take(&shard->lock, &took_over, NULL) != COMET_OK) {
         return;
     }

@@ -26,6 +26,8 @@
 #include "segment.h"
 #include "state.h"
 
+#define MANIFEST_NAME "index.bin"
+
 /* Where the next entry goes, and what its timestamp is compared with. */
 typedef struct write_tail {
     index_tail index;
@@ -68,6 +70,7 @@ struct comet_shard {
     _Atomic(segment_list *) list; /* never NULL once open; changed under the mutex only */
     _Atomic uint64_t list_generation;
     shard_lock lock;
+    atomic_bool lock_is_open; /* set last: whoever sees it sees the lock whole */
 
     pthread_mutex_t checkpoint_mutex;
 
@@ -100,6 +103,9 @@ comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *e
 
 /* Whether `list` is the one that shard_snapshot() would give; then *end is the committed end. */
 bool shard_list_is_current(const comet_shard *shard, const segment_list *list, uint64_t *end);
+
+/* The list in force in this process, be it out of date.  Release it. */
+segment_list *shard_list(comet_shard *shard);
 
 /* Put another list in force in this process. */
 void shard_set_list(comet_shard *shard, segment_list *list, uint64_t generation);
@@ -160,8 +166,7 @@ comet_status recovery_run(comet_shard *shard, comet_error *error);
 /* After a writer died: take back what it had not published.  Needs the writer's lock. */
 comet_status recovery_take_over(comet_shard *shard, comet_error *error);
 
-/* Load the list that index.bin names. */
-comet_status recovery_load_list(comet_shard *shard, segment_list *previous, segment_list **list,
-                                comet_error *error);
+/* Load the list that index.bin names; files that are open already are shared. */
+comet_status recovery_load_list(comet_shard *shard, segment_list **list, comet_error *error);
 
 #endif

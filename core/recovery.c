@@ -249,6 +249,11 @@ comet_status recovery_load_list(comet_shard *shard, segment_list **list, comet_e
 
     manifest_init(&found);
     status = read_manifest(shard, &found, error);
+    /* A first transaction under way: its files are another process's, and not to be touched. */
+    if (status == COMET_NOT_FOUND && state_is_trusted(&shard->state) &&
+        state_end(&shard->state) == 0) {
+        return segment_list_new(0, list, error);
+    }
     if (status == COMET_CORRUPT || status == COMET_NOT_FOUND) {
         if (status == COMET_CORRUPT) {
             state_add(&shard->state, STATE_CORRUPTION_DETECTED, 1);

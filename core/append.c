@@ -27,7 +27,7 @@ void append_room_close(append_room *room) {
 
 static comet_status room_failed(const segment_file *segment, int result, const char *what,
                                 comet_error *error) {
-    comet_status status = result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO;
+    comet_status status = status_of_failure(result);
 
     return error_set(error, status, -result, "cannot %s %s%s", what, segment_path(segment),
                      status == COMET_FULL ? "; free some disk space and try again" : "");
@@ -63,8 +63,8 @@ static comet_status room_allocate(append_room *room, segment_file *segment, uint
     return COMET_OK;
 }
 
-static comet_status room_map(append_room *room, segment_file *segment, uint64_t keep,
-                             uint64_t end, comet_error *error) {
+static comet_status room_map(append_room *room, segment_file *segment, uint64_t keep, uint64_t end,
+                             comet_error *error) {
     uint64_t start = keep - keep % WINDOW_ALIGNMENT_BYTES;
     uint64_t length = round_up(end - start, WINDOW_ALIGNMENT_BYTES);
     void *mapped = NULL;

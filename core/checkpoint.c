@@ -26,8 +26,8 @@ static comet_status walk_block(segment_file *segment, const segment_block *block
     return COMET_OK;
 }
 
-comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed,
-                                index_mark *mark, comet_error *error) {
+comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed, index_mark *mark,
+                                comet_error *error) {
     block_index *index = segment_index(segment);
     map_window *window = NULL;
     const unsigned char *bytes;
@@ -62,7 +62,7 @@ comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed
 
 /* What is to be done, and may be. */
 typedef struct checkpoint_task {
-    uint64_t end;  /* everything below it */
+    uint64_t end; /* everything below it */
     bool durable;
     bool may_mark; /* the checkpoint lock is ours */
 } checkpoint_task;
@@ -70,8 +70,7 @@ typedef struct checkpoint_task {
 static comet_status sync_segment(const segment_list *list, size_t i, const checkpoint_task *task,
                                  comet_error *error) {
     segment_file *segment = list->items[i].file;
-    uint64_t segment_end = i + 1 < list->count ? list->items[i + 1].facts.first_offset
-                                                 : task->end;
+    uint64_t segment_end = i + 1 < list->count ? list->items[i + 1].facts.first_offset : task->end;
     bool sealed = segment_end < task->end;
     index_mark mark;
     int result;
@@ -79,8 +78,7 @@ static comet_status sync_segment(const segment_list *list, size_t i, const check
     FORWARD(segment_ready(segment, error));
     result = task->durable ? platform->sync_file(segment_fd(segment)) : 0;
     if (result != 0) {
-        return error_set(error, COMET_IO, -result, "cannot make %s durable",
-                         segment_path(segment));
+        return error_set(error, COMET_IO, -result, "cannot make %s durable", segment_path(segment));
     }
     if (task->may_mark) {
         segment_end = sealed ? segment_end : task->end;

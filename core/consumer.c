@@ -38,7 +38,7 @@ struct comet_group {
     char text[COMET_GROUP_BYTES_MAX + 1];
     uint64_t generation; /* of the list that `first` was taken from */
     uint64_t first;
-    int64_t tick;        /* when `now` was read */
+    int64_t tick; /* when `now` was read */
     int64_t now;
 };
 
@@ -228,8 +228,7 @@ static comet_status find_slot(comet_group *group, comet_error *error) {
     offset_table *table;
 
     FORWARD(table_to_read(group->shard, &table, error));
-    if (table != group->table || group->slot < 0 ||
-        !offsets_is(table, group->slot, &group->name)) {
+    if (table != group->table || group->slot < 0 || !offsets_is(table, group->slot, &group->name)) {
         group->table = table;
         group->slot = offsets_find(table, &group->name);
     }
@@ -239,8 +238,7 @@ static comet_status find_slot(comet_group *group, comet_error *error) {
 /* Whether the slot that was found last is worth a try. */
 static bool knows_slot(const comet_group *group) {
     return group->slot >= 0 && offsets_is_sound(group->table) &&
-           group->table ==
-               atomic_load_explicit(&group->shard->groups, memory_order_relaxed);
+           group->table == atomic_load_explicit(&group->shard->groups, memory_order_relaxed);
 }
 
 static comet_status check_writable(const comet_group *group, comet_error *error) {
@@ -418,8 +416,8 @@ static comet_status advance(comet_group *group, uint64_t target, uint64_t end, u
 
     FORWARD(refresh_first(group, error));
     /* A slot that is no longer ours is found out by advancing. */
-    if (!knows_slot(group) || !offsets_advance(group->table, group->slot, &group->name, target,
-                                               end, &before, &moved)) {
+    if (!knows_slot(group) ||
+        !offsets_advance(group->table, group->slot, &group->name, target, end, &before, &moved)) {
         do {
             FORWARD(comet_group_reserve(group, error));
         } while (!offsets_advance(group->table, group->slot, &group->name, target, end, &before,

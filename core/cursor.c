@@ -42,7 +42,7 @@ struct comet_cursor {
     int64_t time_first;
     int64_t time_last;
     bool descending;
-    bool check_time; /* rows must be compared with the times */
+    bool check_time;   /* rows must be compared with the times */
     time_merge *merge; /* else NULL */
 
     uint64_t offset; /* the current entry */
@@ -277,8 +277,8 @@ static comet_status walk_stride(comet_cursor *cursor, uint64_t offset, comet_err
         cursor->stride_count = 1;
     }
     while (cursor->stride_count <= offset - first) {
-        FORWARD(place_after(cursor, cursor->stride_places[cursor->stride_count - 1], &place,
-                            error));
+        FORWARD(
+            place_after(cursor, cursor->stride_places[cursor->stride_count - 1], &place, error));
         cursor->stride_places[cursor->stride_count++] = place;
     }
     cursor->place = cursor->stride_places[offset - first];
@@ -326,8 +326,8 @@ static comet_status timestamp_at(comet_cursor *cursor, uint64_t offset, int64_t 
 /* ---- From a time to an offset, where timestamps are in order ---- */
 
 /* Whether all of segment `item` is before `time`. */
-static comet_status segment_is_before(comet_cursor *cursor, size_t item, int64_t time,
-                                      bool *before, comet_error *error) {
+static comet_status segment_is_before(comet_cursor *cursor, size_t item, int64_t time, bool *before,
+                                      comet_error *error) {
     const segment_item *which = &cursor->list->items[item];
     segment_block block;
 
@@ -497,8 +497,8 @@ static comet_status find_match(comet_cursor *cursor, comet_error *error) {
     return COMET_DONE;
 }
 
-static comet_status read_block_times(void *context, time_merge *merge, uint64_t first,
-                                     uint64_t end, comet_error *error) {
+static comet_status read_block_times(void *context, time_merge *merge, uint64_t first, uint64_t end,
+                                     comet_error *error) {
     comet_cursor *cursor = context;
 
     for (uint64_t offset = first; offset < end; offset++) {
@@ -523,8 +523,8 @@ static comet_status begin_merge(comet_cursor *cursor, comet_error *error) {
         first = block.first > cursor->low ? block.first : cursor->low;
         end = block.end < cursor->high ? block.end : cursor->high;
         if (!block_is_outside(cursor, &block)) {
-            FORWARD(merge_add_block(cursor->merge, first, end, block.time_low, block.time_high,
-                                    error));
+            FORWARD(
+                merge_add_block(cursor->merge, first, end, block.time_low, block.time_high, error));
         }
         offset = block.end;
     }
@@ -675,8 +675,7 @@ uint64_t comet_cursor_offset(const comet_cursor *cursor) {
     return cursor->offset;
 }
 
-comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *timestamp,
-                                    comet_error *error) {
+comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *timestamp, comet_error *error) {
     return timestamp_at(cursor, cursor->offset, timestamp, error);
 }
 

@@ -124,14 +124,13 @@ static comet_status chunk_get(block_index *index, size_t number, index_chunk **c
 }
 
 static unsigned char *index_header(const block_index *index) {
-    return atomic_load_explicit(&((block_index *)(uintptr_t)index)->chunks[0],
-                                memory_order_acquire)->bytes;
+    return atomic_load_explicit(&((block_index *)(uintptr_t)index)->chunks[0], memory_order_acquire)
+        ->bytes;
 }
 
 static unsigned char *chunk_record(const block_index *index, const index_chunk *chunk,
                                    uint64_t at) {
-    return chunk->bytes + INDEX_HEADER_BYTES +
-           at % index->records_per_chunk * index->record_bytes;
+    return chunk->bytes + INDEX_HEADER_BYTES + at % index->records_per_chunk * index->record_bytes;
 }
 
 /* ---- Opening ---- */
@@ -207,8 +206,8 @@ static comet_status index_allocate(block_index *index, uint64_t end, comet_error
     end -= end % INDEX_ALLOCATE_BYTES_MIN;
     result = platform->allocate(index->fd, index->allocated_bytes, end - index->allocated_bytes);
     if (result != 0) {
-        return error_set(error, result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO,
-                         -result, "cannot extend a segment's index; free some disk space");
+        return error_set(error, status_of_failure(result), -result,
+                         "cannot extend a segment's index; free some disk space");
     }
     index->allocated_bytes = end;
     return COMET_OK;
@@ -322,8 +321,8 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
         uint64_t used = index_used_bytes(made, index_count(made));
         int64_t size = platform->file_size(fd);
         if (size < 0 || used > (uint64_t)size) {
-            status = error_set(error, size < 0 ? COMET_IO : COMET_CORRUPT, size < 0 ? (int)-size : 0,
-                               "%s is cut short", path);
+            status = error_set(error, size < 0 ? COMET_IO : COMET_CORRUPT,
+                               size < 0 ? (int)-size : 0, "%s is cut short", path);
         }
     }
     if (status != COMET_OK) {
@@ -342,10 +341,6 @@ uint32_t index_interval(const block_index *index) {
 
 uint64_t index_data_bytes_max(const block_index *index) {
     return index->data_bytes_max;
-}
-
-bool index_is_writable(const block_index *index) {
-    return index->writable;
 }
 
 static _Atomic uint64_t *header_field(const block_index *index, unsigned place) {
@@ -371,8 +366,7 @@ uint64_t index_noted_end(const block_index *index) {
 }
 
 uint64_t index_noted_compressed(const block_index *index) {
-    return atomic_load_explicit(header_field(index, INDEX_COMPRESSED_PLACE),
-                                memory_order_relaxed);
+    return atomic_load_explicit(header_field(index, INDEX_COMPRESSED_PLACE), memory_order_relaxed);
 }
 
 comet_status index_bounds(block_index *index, int64_t *time_low, int64_t *time_high,
@@ -447,8 +441,8 @@ comet_status index_find(block_index *index, uint64_t offset, uint64_t *at, comet
 }
 
 static _Atomic uint64_t *checked_word(block_index *index, uint64_t at, uint64_t *bit) {
-    index_chunk *chunk = atomic_load_explicit(&index->chunks[at / index->records_per_chunk],
-                                              memory_order_acquire);
+    index_chunk *chunk =
+        atomic_load_explicit(&index->chunks[at / index->records_per_chunk], memory_order_acquire);
     uint64_t slot = at % index->records_per_chunk;
 
     *bit = UINT64_C(1) << slot % CHECKED_WORD_BITS;
@@ -546,8 +540,7 @@ static unsigned mark_newest(const unsigned char *header) {
     const unsigned char *first = header + INDEX_MARK_PLACE;
     const unsigned char *second = first + INDEX_MARK_STEP;
     bool first_whole = load_u32(first + 28) == crc32c_extend(0, first, INDEX_MARK_SUMMED_BYTES);
-    bool second_whole =
-        load_u32(second + 28) == crc32c_extend(0, second, INDEX_MARK_SUMMED_BYTES);
+    bool second_whole = load_u32(second + 28) == crc32c_extend(0, second, INDEX_MARK_SUMMED_BYTES);
 
     if (!first_whole || !second_whole) {
         return first_whole ? 0 : 1;

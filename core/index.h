@@ -79,7 +79,6 @@ comet_status index_peek(const char *path, uint64_t sequence, uint64_t *first_off
 uint32_t index_interval(const block_index *index);
 /* The most data that it can have a record for. */
 uint64_t index_data_bytes_max(const block_index *index);
-bool index_is_writable(const block_index *index);
 
 /* Number of records; those that a snapshot may use among them. */
 uint64_t index_count(const block_index *index);

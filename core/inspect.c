@@ -32,8 +32,8 @@ static comet_status inspect_times(segment_file *file, uint64_t end, bool sealed,
         }
         while (status == COMET_OK && block.first < block.end) {
             const unsigned char *header;
-            status = segment_bytes(file, &window, block.position, ENTRY_HEADER_BYTES, &header,
-                                   error);
+            status =
+                segment_bytes(file, &window, block.position, ENTRY_HEADER_BYTES, &header, error);
             if (status == COMET_OK) {
                 segment_sums_add(&sums, block.first++, entry_header_timestamp(header), false);
                 block.position += ENTRY_HEADER_BYTES + (uint64_t)entry_header_size(header);
@@ -127,8 +127,7 @@ comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info, co
         const comet_segment_info *one = &segments[i];
         made.bytes += one->bytes;
         if (one->end_offset > one->first_offset) {
-            made.time_first = one->time_first < made.time_first ? one->time_first
-                                                                : made.time_first;
+            made.time_first = one->time_first < made.time_first ? one->time_first : made.time_first;
             made.time_last = one->time_last > made.time_last ? one->time_last : made.time_last;
         }
     }

@@ -108,8 +108,7 @@ static bool lock_holder_lives(const shard_lock *lock, uint64_t word) {
     if (slot == word_slot(lock->mine)) {
         return true;
     }
-    return slot < LOCK_SLOT_COUNT &&
-           platform->byte_is_locked(lock->fd, LOCK_SLOT_BASE + slot) != 0;
+    return slot < LOCK_SLOT_COUNT && platform->byte_is_locked(lock->fd, LOCK_SLOT_BASE + slot) != 0;
 }
 
 comet_status lock_take(shard_lock *lock, bool *took_over, comet_error *error) {

@@ -37,7 +37,7 @@
 
 struct log_core {
     log_face face;
-    log_core *next;    /* in the registry */
+    log_core *next; /* in the registry */
     comet_log *handles;
     uint64_t device;
     uint64_t inode;
@@ -208,8 +208,7 @@ static comet_status check_conflict(const log_core *log, const comet_settings *na
 }
 
 /* Put `named` over what is in force, and store what is to be kept. */
-static comet_status merge_settings(log_core *log, const comet_settings *named,
-                                   comet_error *error) {
+static comet_status merge_settings(log_core *log, const comet_settings *named, comet_error *error) {
     comet_settings merged = log->settings;
     bool changed = false;
 
@@ -235,8 +234,7 @@ static comet_status merge_settings(log_core *log, const comet_settings *named,
 comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *value,
                                comet_error *error) {
     if (comet_setting_describe(setting) == NULL) {
-        return error_set(error, COMET_NOT_FOUND, 0, "there is no setting number %d",
-                         (int)setting);
+        return error_set(error, COMET_NOT_FOUND, 0, "there is no setting number %d", (int)setting);
     }
     *value = log_value(log->core, setting);
     return COMET_OK;

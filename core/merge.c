@@ -140,8 +140,7 @@ comet_status merge_next(time_merge *merge, merge_reader reader, void *context, u
         merge->sorted = true;
     }
     while (merge->block_next < merge->block_count &&
-           (merge->heap_count == 0 ||
-            merge->blocks[merge->block_next].key <= merge->heap[0].key)) {
+           (merge->heap_count == 0 || merge->blocks[merge->block_next].key <= merge->heap[0].key)) {
         const merge_block *block = &merge->blocks[merge->block_next++];
         FORWARD(reader(context, merge, block->first, block->end, error));
     }

@@ -30,8 +30,8 @@ comet_status merge_add_entry(time_merge *merge, uint64_t offset, int64_t timesta
                              comet_error *error);
 
 /* Calls merge_add_entry() for those entries of [first, end) that are wanted. */
-typedef comet_status (*merge_reader)(void *context, time_merge *merge, uint64_t first,
-                                     uint64_t end, comet_error *error);
+typedef comet_status (*merge_reader)(void *context, time_merge *merge, uint64_t first, uint64_t end,
+                                     comet_error *error);
 
 /* The next entry in order, or COMET_DONE. */
 comet_status merge_next(time_merge *merge, merge_reader reader, void *context, uint64_t *offset,

@@ -90,7 +90,7 @@ static comet_status make_ready(offset_table *table, const char *path, bool creat
         result = platform->map(table->fd, 0, OFFSETS_BYTES, table->writable, &mapped);
     }
     if (result != 0) {
-        comet_status status = result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO;
+        comet_status status = status_of_failure(result);
         return error_set(error, status, -result, "cannot map %s", path);
     }
     table->bytes = mapped;
@@ -211,12 +211,6 @@ int offsets_find(const offset_table *table, const group_name *name) {
     return probe(table, name, &vacant);
 }
 
-bool offsets_has_room(const offset_table *table, const group_name *name) {
-    int vacant;
-
-    return probe(table, name, &vacant) >= 0 || vacant >= 0;
-}
-
 comet_status offsets_claim(offset_table *table, const group_name *name, int *slot,
                            comet_error *error) {
     int vacant;
@@ -309,14 +303,13 @@ bool offsets_put(offset_table *table, int slot, const group_name *name, uint64_t
             return false;
         }
         *before = (int64_t)current < 0 ? -1 : (int64_t)current;
-    } while (!atomic_compare_exchange_strong(offsets_field(table, slot, SLOT_OFFSET), &current,
-                                             target));
+    } while (
+        !atomic_compare_exchange_strong(offsets_field(table, slot, SLOT_OFFSET), &current, target));
     return true;
 }
 
 void offsets_stamp(offset_table *table, int slot, int64_t now) {
     field_store(table, slot, SLOT_UPDATED, (uint64_t)now);
     /* Go's metric: not worth a locked instruction for two that store at the same moment. */
-    field_store(table, slot, SLOT_STORES,
-                (uint64_t)offsets_load(table, slot, SLOT_STORES) + 1);
+    field_store(table, slot, SLOT_STORES, (uint64_t)offsets_load(table, slot, SLOT_STORES) + 1);
 }

@@ -57,7 +57,8 @@ typedef struct offset_table {
     unsigned char *bytes;
     int fd;
     bool writable;
-    struct offset_table *older; /* of the same shard, was set aside; somebody may still look at it */
+    struct offset_table
+        *older; /* of the same shard, was set aside; somebody may still look at it */
 } offset_table;
 
 /* COMET_INVALID: a name is 1 to 47 bytes without NUL. */
@@ -72,8 +73,7 @@ void offsets_close(offset_table *table); /* NULL is fine; the older ones go too 
 /* Whether the header still is what it was. */
 bool offsets_is_sound(const offset_table *table);
 
-static inline _Atomic uint64_t *offsets_field(const offset_table *table, int slot,
-                                              unsigned place) {
+static inline _Atomic uint64_t *offsets_field(const offset_table *table, int slot, unsigned place) {
     return (_Atomic uint64_t *)(void *)(table->bytes + 64 + 128 * (size_t)slot + place);
 }
 
@@ -84,9 +84,6 @@ static inline int64_t offsets_load(const offset_table *table, int slot, slot_fie
 /* The group's slot, or -1. */
 int offsets_find(const offset_table *table, const group_name *name);
 bool offsets_is(const offset_table *table, int slot, const group_name *name);
-
-/* Whether a claim would succeed. */
-bool offsets_has_room(const offset_table *table, const group_name *name);
 
 /* Find or take a slot; needs the lock.  COMET_FULL: all 512 are taken. */
 comet_status offsets_claim(offset_table *table, const group_name *name, int *slot,

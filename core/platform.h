@@ -75,10 +75,10 @@ typedef struct platform_calls {
     int (*unlock_byte)(int fd, uint64_t byte);
     int (*byte_is_locked)(int fd, uint64_t byte); /* by another: 1 or 0 */
 
-    int64_t (*tick)(void);       /* a clock that is cheap and coarse: changes every 1 to 10 ms */
-    int64_t (*now)(void);        /* wall clock, nanoseconds since the Unix epoch */
-    uint32_t (*process)(void);   /* this process's id */
-    uint64_t (*boot)(void);      /* differs after each start of the machine; 0 where unknown */
+    int64_t (*tick)(void);     /* a clock that is cheap and coarse: changes every 1 to 10 ms */
+    int64_t (*now)(void);      /* wall clock, nanoseconds since the Unix epoch */
+    uint32_t (*process)(void); /* this process's id */
+    uint64_t (*boot)(void);    /* differs after each start of the machine; 0 where unknown */
 } platform_calls;
 
 /* The table in force. */

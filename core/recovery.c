@@ -99,8 +99,7 @@ static comet_status rebuild_item(comet_shard *shard, uint64_t sequence, uint64_t
     strcpy(strrchr(name, '.'), ".idx");
     FORWARD(shard_path(shard, name, path, error));
     item->facts.sequence = sequence;
-    item->facts.first_offset =
-        index_peek(path, sequence, &first, NULL) == COMET_OK ? first : *end;
+    item->facts.first_offset = index_peek(path, sequence, &first, NULL) == COMET_OK ? first : *end;
     FORWARD(segment_new(&shard->home, &item->facts, &item->file, error));
     FORWARD(segment_ready(item->file, error));
     *end = index_noted_end(segment_index(item->file));
@@ -220,9 +219,8 @@ static comet_status read_manifest(const comet_shard *shard, manifest *out, comet
     if (bytes == NULL) {
         return memory_failed(error, (size_t)info.size_bytes);
     }
-    status = result != 0
-                 ? error_set(error, COMET_IO, -result, "cannot read %s", path)
-                 : manifest_decode(bytes, (size_t)info.size_bytes, out, error);
+    status = result != 0 ? error_set(error, COMET_IO, -result, "cannot read %s", path)
+                         : manifest_decode(bytes, (size_t)info.size_bytes, out, error);
     memory_release(bytes);
     return status;
 }
@@ -234,8 +232,7 @@ static void set_aside(comet_shard *shard, const char *name) {
     char suffixed[128];
 
     if (shard->home.writable && shard_path(shard, name, from, NULL) == COMET_OK) {
-        (void)snprintf(suffixed, sizeof suffixed, "%s.corrupted.%" PRId64, name,
-                       platform->now());
+        (void)snprintf(suffixed, sizeof suffixed, "%s.corrupted.%" PRId64, name, platform->now());
         if (shard_path(shard, suffixed, to, NULL) == COMET_OK) {
             (void)platform->rename_file(from, to);
         }
@@ -290,8 +287,7 @@ static comet_status count_block(segment_file *segment, uint64_t at, map_window *
     }
     FORWARD(segment_bytes(segment, window, record_position(record), length, &bytes, error));
     if (crc32c_extend(0, bytes, length) != record_crc(record)) {
-        return error_set(error, COMET_CORRUPT, 0, "%s: a block is damaged",
-                         segment_path(segment));
+        return error_set(error, COMET_CORRUPT, 0, "%s: a block is damaged", segment_path(segment));
     }
     offset = record_first(record);
     while (length - place >= ENTRY_HEADER_BYTES) {
@@ -339,8 +335,7 @@ static comet_status find_end(segment_file *segment, uint64_t *end, comet_error *
 
     FORWARD(find_mark(segment, &mark, &at, error));
     *end = mark.end_offset;
-    while (at < index_count(index) &&
-           count_block(segment, at, &window, &found, NULL) == COMET_OK) {
+    while (at < index_count(index) && count_block(segment, at, &window, &found, NULL) == COMET_OK) {
         const unsigned char *record;
         if (index_record(index, at, &record, NULL) != COMET_OK || record_first(record) > *end) {
             break;
@@ -382,7 +377,8 @@ static comet_status recover_end(const segment_list *list, uint64_t *end, comet_e
     }
     last = &list->items[count - 1];
     FORWARD(segment_ready(last->file, error));
-    if (!last->facts.has_bounds && last->facts.entry_count > 0) { /* Go wrote it, or index.bin is gone */
+    if (!last->facts.has_bounds &&
+        last->facts.entry_count > 0) { /* Go wrote it, or index.bin is gone */
         FORWARD(segment_reindex(last->file, error));
         *end = index_noted_end(segment_index(last->file));
         return COMET_OK;
@@ -428,11 +424,10 @@ static comet_status recover_times(comet_shard *shard, const segment_list *list, 
             if (facts->time_low < sums.shard_time_high) {
                 sums.disorder_end = facts->first_offset + facts->entry_count;
             }
-            sums.disorder_end = facts->disorder_end > sums.disorder_end ? facts->disorder_end
-                                                                        : sums.disorder_end;
-            sums.shard_time_high = facts->time_high > sums.shard_time_high
-                                       ? facts->time_high
-                                       : sums.shard_time_high;
+            sums.disorder_end =
+                facts->disorder_end > sums.disorder_end ? facts->disorder_end : sums.disorder_end;
+            sums.shard_time_high =
+                facts->time_high > sums.shard_time_high ? facts->time_high : sums.shard_time_high;
         } else if (last && end > facts->first_offset) {
             FORWARD(walk_times(list->items[i].file, end, &sums, error));
         } else if (!last) {
@@ -490,8 +485,7 @@ static bool is_unprepared(const comet_shard *shard, manifest_segment *facts) {
         segment_new(&shard->home, facts, &file, NULL) != COMET_OK) {
         return false;
     }
-    unprepared = segment_ready(file, NULL) == COMET_OK &&
-                 index_noted_end(segment_index(file)) == 0;
+    unprepared = segment_ready(file, NULL) == COMET_OK && index_noted_end(segment_index(file)) == 0;
     segment_release(file);
     return unprepared;
 }
@@ -576,8 +570,8 @@ comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
     }
     if (status == COMET_OK && shard->tail.segment_count > 0) {
         const segment_list *current = shard->list;
-        status = segment_cut(current->items[current->count - 1].file,
-                             shard->tail.index.position, error);
+        status =
+            segment_cut(current->items[current->count - 1].file, shard->tail.index.position, error);
     }
     if (status == COMET_OK) {
         state_add(&shard->state, STATE_RECOVERY_SUCCESSES, 1);

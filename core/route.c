@@ -80,8 +80,7 @@ comet_status comet_shard_parse(const char *name, uint32_t *id, comet_error *erro
     const char *colon = strrchr(name, ':');
     size_t length = colon != NULL ? strlen(colon + 1) : 0;
 
-    if (colon != NULL &&
-        (ends_with_mark(name, (size_t)(colon - name)) || length == BARE_DIGITS) &&
+    if (colon != NULL && (ends_with_mark(name, (size_t)(colon - name)) || length == BARE_DIGITS) &&
         parse_number(colon + 1, length, id)) {
         return COMET_OK;
     }

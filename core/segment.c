@@ -102,13 +102,13 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
     int result;
 
     FORWARD(segment_new(home, facts, &made, error));
-    made->fd = platform->open_file(made->path,
-                                   PLATFORM_WRITE | PLATFORM_CREATE | PLATFORM_EXCLUSIVE);
+    made->fd =
+        platform->open_file(made->path, PLATFORM_WRITE | PLATFORM_CREATE | PLATFORM_EXCLUSIVE);
     /* The whole length at once: each extension of a mapped file would stop for milliseconds. */
     result = made->fd < 0 ? made->fd : platform->truncate_file(made->fd, bytes_max);
     if (result != 0) {
-        status = error_set(error, result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO,
-                           -result, "cannot make the segment %s", made->path);
+        status = error_set(error, status_of_failure(result), -result, "cannot make the segment %s",
+                           made->path);
     } else {
         index_path(made, path);
         status = index_create(path, facts->sequence, facts->first_offset, interval, bytes_max,
@@ -200,8 +200,8 @@ static comet_status segment_open_files(segment_file *segment, comet_error *error
                                      segment->home->writable ? PLATFORM_WRITE : PLATFORM_READ);
         if (fd < 0) {
             return error_set(error, fd == -ENOENT ? COMET_CORRUPT : COMET_IO, -fd,
-                             "cannot open the segment %s (offsets from %" PRIu64 ")",
-                             segment->path, facts->first_offset);
+                             "cannot open the segment %s (offsets from %" PRIu64 ")", segment->path,
+                             facts->first_offset);
         }
         segment->fd = fd;
     }
@@ -246,10 +246,6 @@ uint64_t segment_first_offset(const segment_file *segment) {
     return segment->facts.first_offset;
 }
 
-uint64_t segment_sequence(const segment_file *segment) {
-    return segment->facts.sequence;
-}
-
 comet_status segment_sync(segment_file *segment, comet_error *error) {
     int result = platform->sync_file(segment->fd);
 
@@ -290,7 +286,8 @@ comet_status segment_remove(segment_file *segment, comet_error *error) {
 comet_status segment_corrupt(const segment_file *segment, uint64_t first, uint64_t last,
                              const char *what, comet_error *error) {
     return error_set(error, COMET_CORRUPT, 0,
-                     "%s: entries %" PRIu64 " to %" PRIu64 " of shard %u %s; the others can be read",
+                     "%s: entries %" PRIu64 " to %" PRIu64
+                     " of shard %u %s; the others can be read",
                      segment->path, first, last, segment->home->shard, what);
 }
 
@@ -361,8 +358,7 @@ static bool block_sums_up(const segment_block *block, const unsigned char *bytes
 }
 
 comet_status segment_check_block(segment_file *segment, segment_block *block,
-                                 segment_sighting *seen, map_window **window,
-                                 comet_error *error) {
+                                 segment_sighting *seen, map_window **window, comet_error *error) {
     const unsigned char *bytes;
     int64_t tick = platform->tick();
 
@@ -380,8 +376,8 @@ comet_status segment_check_block(segment_file *segment, segment_block *block,
     if (!block->sealed || index_is_checked(segment->index, block->at)) {
         return COMET_OK;
     }
-    FORWARD(segment_bytes(segment, window, block->position, block->limit - block->position,
-                          &bytes, error));
+    FORWARD(segment_bytes(segment, window, block->position, block->limit - block->position, &bytes,
+                          error));
     if (!block_sums_up(block, bytes)) {
         return segment_corrupt(segment, block->first, block->end - 1,
                                "are damaged: they do not have the checksum they were written with",
@@ -492,8 +488,7 @@ void segment_list_retain(segment_list *list) {
 }
 
 void segment_list_release(segment_list *list) {
-    if (list == NULL ||
-        atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) > 1) {
+    if (list == NULL || atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) > 1) {
         return;
     }
     for (size_t i = 0; i < list->count; i++) {

@@ -59,7 +59,6 @@ comet_status segment_size(const segment_file *segment, uint64_t *bytes, comet_er
 
 const char *segment_path(const segment_file *segment);
 uint64_t segment_first_offset(const segment_file *segment);
-uint64_t segment_sequence(const segment_file *segment);
 
 /* Bring data and index onto the disk. */
 comet_status segment_sync(segment_file *segment, comet_error *error);
@@ -74,13 +73,13 @@ comet_status segment_remove(segment_file *segment, comet_error *error);
 
 /* One block as a snapshot sees it. */
 typedef struct segment_block {
-    uint64_t at;         /* its number in the index */
-    uint64_t first;      /* offsets [first, end) */
+    uint64_t at;    /* its number in the index */
+    uint64_t first; /* offsets [first, end) */
     uint64_t end;
-    uint64_t position;   /* bytes [position, limit); of an open block the limit is only a bound */
+    uint64_t position; /* bytes [position, limit); of an open block the limit is only a bound */
     uint64_t limit;
-    bool sealed;         /* full, with bounds and checksum */
-    int64_t time_low;    /* of a sealed one; else everything is possible */
+    bool sealed;      /* full, with bounds and checksum */
+    int64_t time_low; /* of a sealed one; else everything is possible */
     int64_t time_high;
     const unsigned char *record;
 } segment_block;

@@ -31,8 +31,7 @@ comet_status shard_path(const comet_shard *shard, const char *name, char path[PA
     int length = snprintf(path, PATH_BYTES_MAX, "%s/%s", shard->home.directory, name);
 
     if (length < 0 || (size_t)length >= PATH_BYTES_MAX) {
-        return error_set(error, COMET_INVALID, 0, "the path %s is too long",
-                         shard->home.directory);
+        return error_set(error, COMET_INVALID, 0, "the path %s is too long", shard->home.directory);
     }
     return COMET_OK;
 }
@@ -314,8 +313,8 @@ static void close_cleanly(comet_shard *shard) {
         writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
                              &item->facts, NULL) == COMET_OK) {
         /* Cut only once the others have been told: they store into mappings of the file. */
-        if (shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position,
-                                NULL) == COMET_OK) {
+        if (shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position, NULL) ==
+            COMET_OK) {
             (void)segment_cut(item->file, tail->index.position, NULL);
         }
     }

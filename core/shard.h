@@ -31,8 +31,8 @@
 /* Where the next entry goes, and what its timestamp is compared with. */
 typedef struct write_tail {
     index_tail index;
-    size_t segment_count;      /* of the writer's list; the last one is written to */
-    int64_t time_high;         /* highest timestamp of the shard */
+    size_t segment_count; /* of the writer's list; the last one is written to */
+    int64_t time_high;    /* highest timestamp of the shard */
     uint64_t disorder_end;
     uint64_t compressed_count; /* of the current segment */
 } write_tail;
@@ -47,8 +47,8 @@ struct comet_txn {
     comet_shard *shard;
     write_tail begin;
     segment_list *begin_list; /* the shard's tail_list */
-    segment_list *list;       /* the same, or an own one with the segments that this transaction made */
-    bool list_is_saved;       /* index.bin names `list` */
+    segment_list *list; /* the same, or an own one with the segments that this transaction made */
+    bool list_is_saved; /* index.bin names `list` */
     bool is_prepared_durably; /* a mark on disk vouches for entries of this transaction */
     uint64_t bytes;           /* before compression */
     uint64_t stored_bytes_compressed;
@@ -75,17 +75,17 @@ struct comet_shard {
     pthread_mutex_t checkpoint_mutex;
 
     write_tail tail;
-    segment_list *tail_list; /* that the tail belongs to; NULL until it is loaded */
+    segment_list *tail_list;  /* that the tail belongs to; NULL until it is loaded */
     uint64_t tail_generation; /* any other: somebody has changed or cut files since */
     bool tail_is_loaded;
     bool manifest_is_stale; /* index.bin names segments that were rolled back */
     append_room room;
     entry_encoder *encoder;
     struct comet_txn txn;
-    pthread_mutex_t groups_mutex;       /* who opens, claims and removes */
-    _Atomic(offset_table *) groups;     /* NULL until somebody needs it */
-    atomic_bool acks_pending;           /* the group table has changed and is not durable */
-    atomic_uint rollbacks; /* cursors on a transaction's own entries compare it */
+    pthread_mutex_t groups_mutex;   /* who opens, claims and removes */
+    _Atomic(offset_table *) groups; /* NULL until somebody needs it */
+    atomic_bool acks_pending;       /* the group table has changed and is not durable */
+    atomic_uint rollbacks;          /* cursors on a transaction's own entries compare it */
 };
 
 /* ---- shard.c: for log.c ---- */
@@ -146,8 +146,8 @@ comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, 
 comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *error);
 
 /* Where entry `end` - 1 ends, and the checksum of its block up to there. */
-comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed,
-                                index_mark *mark, comet_error *error);
+comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed, index_mark *mark,
+                                comet_error *error);
 
 /* ---- consumer.c ---- */
 

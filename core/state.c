@@ -13,7 +13,8 @@
 static_assert(STATE_TIME_HIGH + 8 <= STATE_BYTES, "our part must fit");
 static_assert(STATE_MAGIC % 8 == 0, "fields are aligned");
 
-static comet_status state_map(const char *path, bool writable, shard_state *state, comet_error *error) {
+static comet_status state_map(const char *path, bool writable, shard_state *state,
+                              comet_error *error) {
     platform_info info;
     void *mapped = NULL;
     int result = platform->file_info(state->fd, &info);
@@ -89,8 +90,7 @@ bool state_is_trusted(const shard_state *state) {
     end = state_end(state);
     return state_load(state, STATE_MAGIC) == STATE_MAGIC_VALUE &&
            state_load(state, STATE_VERSION) == 1 && end <= (uint64_t)COMET_OFFSET_MAX &&
-           state_load(state, STATE_BOOT) == platform->boot() &&
-           last_entry < (int64_t)end;
+           state_load(state, STATE_BOOT) == platform->boot() && last_entry < (int64_t)end;
 }
 
 void state_trust(shard_state *state) {

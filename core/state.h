@@ -28,17 +28,17 @@
 /* Places of the fields, in bytes. */
 typedef enum state_field {
     STATE_VERSION = 0,
-    STATE_WRITE_POSITION = 8,      /* Go: WriteOffset */
-    STATE_LAST_ENTRY = 16,         /* newest entry, -1 none */
-    STATE_LAST_INDEX_UPDATE = 24,  /* ns; Go's readers reload when it grows */
-    STATE_LAST_SEQUENCE = 48,      /* last data file number handed out */
-    STATE_TOTAL_BYTES = 72,        /* before compression */
-    STATE_TOTAL_WRITES = 80,       /* entries */
+    STATE_WRITE_POSITION = 8,     /* Go: WriteOffset */
+    STATE_LAST_ENTRY = 16,        /* newest entry, -1 none */
+    STATE_LAST_INDEX_UPDATE = 24, /* ns; Go's readers reload when it grows */
+    STATE_LAST_SEQUENCE = 48,     /* last data file number handed out */
+    STATE_TOTAL_BYTES = 72,       /* before compression */
+    STATE_TOTAL_WRITES = 80,      /* entries */
     STATE_LAST_WRITE_NS = 88,
-    STATE_LAST_BATCH = 96,         /* entries of the last transaction */
+    STATE_LAST_BATCH = 96, /* entries of the last transaction */
     STATE_TOTAL_BATCHES = 104,
     STATE_FAILED_WRITES = 112,
-    STATE_COMPRESSED_BYTES = 128,  /* stored bytes of compressed entries */
+    STATE_COMPRESSED_BYTES = 128, /* stored bytes of compressed entries */
     STATE_COMPRESSED_ENTRIES = 136,
     STATE_SKIPPED_COMPRESSION = 144,
     STATE_FILES_CREATED = 256,

@@ -6,6 +6,8 @@
 #ifndef COMET_CORE_STATUS_H
 #define COMET_CORE_STATUS_H
 
+#include <errno.h>
+
 #include "comet.h"
 
 /* Return from the current function with the status of `call` unless it is COMET_OK. */
@@ -16,6 +18,11 @@
             return forward_status_;                                                                \
         }                                                                                          \
     } while (0)
+
+/* What a failed system call on a file means; `result` is its negative errno. */
+static inline comet_status status_of_failure(int result) {
+    return result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO;
+}
 
 /* Fill *error (may be NULL) and return `status`, so that one can write `return error_set(...)`.
 ** With `system_errno` not 0, ": " and the system's text for it are appended.  A message that is too

@@ -18,7 +18,7 @@ typedef struct map_window {
     struct map_window *newer, *older; /* in the pool's list */
     const void *owner;                /* whose file it is */
     unsigned char *bytes;
-    uint64_t position;                /* of bytes[0] in the file */
+    uint64_t position; /* of bytes[0] in the file */
     uint64_t length;
     unsigned readers;
 } map_window;

@@ -31,6 +31,11 @@ static const segment_item *tail_item(const comet_txn *txn) {
     return &txn->list->items[txn->list->count - 1];
 }
 
+/* The segment in which the transaction began: it and all later ones have been written to. */
+static size_t first_touched(const comet_txn *txn) {
+    return txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+}
+
 /* ---- The tail ---- */
 
 /* Put another list beside the tail; the caller's reference goes over. */
@@ -237,8 +242,8 @@ static comet_status make_segment(comet_shard *shard, uint64_t first_offset, uint
     for (unsigned i = 0; i < SEQUENCE_TRIES && status == COMET_IO; i++) {
         item->facts.sequence = state_load(&shard->state, STATE_LAST_SEQUENCE) + 1;
         state_store(&shard->state, STATE_LAST_SEQUENCE, item->facts.sequence);
-        status = segment_create(&shard->home, &item->facts, bytes_max, interval, &item->file,
-                                error);
+        status =
+            segment_create(&shard->home, &item->facts, bytes_max, interval, &item->file, error);
         if (status == COMET_IO && error->system_errno != EEXIST) {
             break;
         }
@@ -251,8 +256,7 @@ static comet_status map_open_block(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     const index_tail *tail = &shard->tail.index;
 
-    if (shard->room.bytes != NULL || shard->tail.segment_count == 0 ||
-        index_tail_is_empty(tail)) {
+    if (shard->room.bytes != NULL || shard->tail.segment_count == 0 || index_tail_is_empty(tail)) {
         return COMET_OK;
     }
     return append_room_make(&shard->room, tail_item(txn)->file, tail->block_position,
@@ -369,14 +373,13 @@ static comet_status append_check(const comet_txn *txn, size_t size, int64_t time
                                  comet_error *error) {
     FORWARD(shard_check_process(txn->shard, error));
     if (size > COMET_ENTRY_BYTES_MAX) {
-        return error_set(error, COMET_TOO_BIG, 0,
-                         "an entry has at most %u bytes; this one has %zu", COMET_ENTRY_BYTES_MAX,
-                         size);
+        return error_set(error, COMET_TOO_BIG, 0, "an entry has at most %u bytes; this one has %zu",
+                         COMET_ENTRY_BYTES_MAX, size);
     }
     if (timestamp < 0) {
-        return error_set(error, COMET_INVALID, 0,
-                         "a timestamp is nanoseconds since 1970, not negative; this one is %" PRId64,
-                         timestamp);
+        return error_set(
+            error, COMET_INVALID, 0,
+            "a timestamp is nanoseconds since 1970, not negative; this one is %" PRId64, timestamp);
     }
     return COMET_OK;
 }
@@ -427,7 +430,7 @@ comet_shard *comet_txn_shard(const comet_txn *txn) {
 static comet_status make_durable(comet_txn *txn, comet_error *error) {
     const write_tail *tail = &txn->shard->tail;
     const segment_list *list = txn->list;
-    size_t first = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+    size_t first = first_touched(txn);
     index_mark mark = {tail->index.end_offset, tail->index.position, tail->index.crc};
 
     for (size_t i = first; i < list->count; i++) {
@@ -468,15 +471,13 @@ static bool is_durable_now(const comet_txn *txn) {
     const log_core *log = txn->shard->log;
     int64_t sync = log_value(log, COMET_SYNC);
 
-    return sync == COMET_SYNC_FULL ||
-           (sync == COMET_SYNC_NORMAL && txn->list != txn->begin_list &&
-            log_value(log, COMET_UPKEEP) == COMET_UPKEEP_MANUAL);
+    return sync == COMET_SYNC_FULL || (sync == COMET_SYNC_NORMAL && txn->list != txn->begin_list &&
+                                       log_value(log, COMET_UPKEEP) == COMET_UPKEEP_MANUAL);
 }
 
 comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     write_tail *tail = &shard->tail;
-    size_t old = txn->begin.segment_count;
 
     FORWARD(shard_check_process(shard, error));
     if (tail->segment_count == 0 || tail->index.end_offset == txn->begin.index.end_offset) {
@@ -492,8 +493,8 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
         shard->manifest_is_stale = false;
         txn->list_is_saved = txn->list != txn->begin_list;
     }
-    for (size_t i = old; i < txn->list->count; i++) {
-        note_end(txn, i - (old > 0 ? 1 : 0));
+    for (size_t i = first_touched(txn); i + 1 < txn->list->count; i++) {
+        note_end(txn, i);
     }
     return is_durable_now(txn) ? make_durable(txn, error) : COMET_OK;
 }
@@ -577,7 +578,7 @@ static void count_transaction(const comet_txn *txn, uint64_t entries) {
 
 /* Segments that this transaction finished have room to spare; failing to cut costs disk only. */
 static void cut_finished(const comet_txn *txn) {
-    size_t first = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+    size_t first = first_touched(txn);
 
     for (size_t i = first; i + 1 < txn->list->count; i++) {
         (void)segment_cut(txn->list->items[i].file, txn->list->items[i].facts.bytes, NULL);
@@ -587,7 +588,7 @@ static void cut_finished(const comet_txn *txn) {
 /* Segments before the one in which the transaction began may still wait for a checkpoint, if sync=full
 ** is new. */
 static uint64_t first_synced_offset(const comet_txn *txn) {
-    size_t first = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+    size_t first = first_touched(txn);
 
     return txn->list->items[first].facts.first_offset;
 }
@@ -603,7 +604,8 @@ void comet_txn_publish(comet_txn *txn) {
         return; /* the parent's */
     }
     if (entries == 0) {
-        comet_txn_rollback(txn); /* of segments that were begun for nothing, and index.bin may name */
+        comet_txn_rollback(
+            txn); /* of segments that were begun for nothing, and index.bin may name */
         return;
     }
     assert(txn->list == txn->begin_list || txn->list_is_saved);
@@ -664,8 +666,8 @@ comet_status comet_txn_savepoint(comet_txn *txn, int level, comet_error *error) 
         return COMET_OK;
     }
     if (txn->savepoint_count == txn->savepoint_capacity) {
-        size_t capacity = txn->savepoint_capacity > 0 ? 2 * txn->savepoint_capacity
-                                                      : SAVEPOINTS_FIRST;
+        size_t capacity =
+            txn->savepoint_capacity > 0 ? 2 * txn->savepoint_capacity : SAVEPOINTS_FIRST;
         txn_savepoint *grown = memory_resize(txn->savepoints, capacity * sizeof *grown);
         if (grown == NULL) {
             return memory_failed(error, capacity * sizeof *grown);

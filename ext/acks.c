@@ -90,8 +90,8 @@ comet_status acks_catch_up(const ack_place *place, comet_error *error) {
     if (place->table == NULL || positions_are_unsettled(place->table->positions)) {
         return COMET_OK;
     }
-    status = positions_read(place->table->positions, place->group->shard->id, &found, &position,
-                            error);
+    status =
+        positions_read(place->table->positions, place->group->shard->id, &found, &position, error);
     if (status == COMET_OK && found) {
         status = comet_group_describe(place->group->group, &info, error);
     }
@@ -154,12 +154,12 @@ static comet_status take_part(connection *used, const named_table *table, comet_
 }
 
 comet_status acks_stage(connection *used, const ack_place *place, ack_kind kind, uint64_t position,
-                       comet_error *error) {
+                        comet_error *error) {
     bool autocommit = sqlite3_get_autocommit(used->db) != 0;
-    comet_status status = used->readonly ? failure_set(error, COMET_READONLY,
-                                                       "this connection only reads")
+    comet_status status = used->readonly
+                              ? failure_set(error, COMET_READONLY, "this connection only reads")
                           : kind == ACK_REMOVE ? COMET_OK
-                                             : comet_group_reserve(place->group->group, error);
+                                               : comet_group_reserve(place->group->group, error);
 
     if (status != COMET_OK) {
         return status;

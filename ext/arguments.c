@@ -113,7 +113,8 @@ static comet_status parse_count(const char *name, const char *text, int64_t *num
     char *end;
     long long parsed = strtoll(text, &end, 10);
 
-    if (!isdigit((unsigned char)text[0]) || *end != '\0' || parsed > (long long)COMET_SHARD_ID_MAX) {
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' ||
+        parsed > (long long)COMET_SHARD_ID_MAX) {
         return failure_set(error, COMET_INVALID, "%s=%.200s is no count: write an integer", name,
                            text);
     }

@@ -31,7 +31,7 @@ typedef struct table_arguments {
     uint32_t shard;
     char *stream;    /* NULL without a name */
     uint32_t shards; /* 0: not said */
-    int64_t member; /* 0 of 1 where none was given */
+    int64_t member;  /* 0 of 1 where none was given */
     int64_t members;
     bool has_shard;
     entry_type type;

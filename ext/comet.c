@@ -34,9 +34,9 @@ static const comet_allocator sqlite_allocator = {resize, release};
 
 static int register_all(connection *used) {
     static int (*const registrations[])(connection * used) = {
-        shard_table_register,     stream_table_register, consumer_table_register,
-        segments_table_register,  config_register,       lines_table_register,
-        functions_register,       group_functions_register, stream_functions_register,
+        shard_table_register,    stream_table_register,    consumer_table_register,
+        segments_table_register, config_register,          lines_table_register,
+        functions_register,      group_functions_register, stream_functions_register,
     };
     int rc = SQLITE_OK;
 

@@ -113,10 +113,11 @@ static comet_status obey(connection *used, const config_call *call, int64_t *val
     comet_status status;
 
     if (comet_setting_describe(call->setting)->retention) {
-        return failure_set(error, COMET_INVALID,
-                           "%s is a setting of retention, which this version stores and does not act "
-                           "on; it may be given in CREATE VIRTUAL TABLE",
-                           call->name);
+        return failure_set(
+            error, COMET_INVALID,
+            "%s is a setting of retention, which this version stores and does not act "
+            "on; it may be given in CREATE VIRTUAL TABLE",
+            call->name);
     }
     if (call->value != NULL && used->readonly) {
         return failure_set(error, COMET_READONLY, "this connection only reads: %s stays as it is",

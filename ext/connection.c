@@ -404,9 +404,8 @@ comet_status connection_discover(open_log *log, comet_error *error) {
             old++;
         }
         known[i].id = ids[i];
-        known[i].shard = old < log->known_count && log->known[old].id == ids[i]
-                             ? log->known[old].shard
-                             : NULL;
+        known[i].shard =
+            old < log->known_count && log->known[old].id == ids[i] ? log->known[old].shard : NULL;
     }
     comet_free(ids);
     sqlite3_free(log->known);

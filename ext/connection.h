@@ -85,8 +85,8 @@ typedef struct connection {
     bool trusts_schema;
     open_log *logs;
     named_table *tables;
-    unsigned tables_epoch;        /* changes when a table comes or goes */
-    struct group_place *place;    /* where the last acknowledgement went; group_place.c */
+    unsigned tables_epoch;     /* changes when a table comes or goes */
+    struct group_place *place; /* where the last acknowledgement went; group_place.c */
     char *private_directory; /* of the default log of a :memory: database, once it was asked for */
     transaction transaction;
 } connection;

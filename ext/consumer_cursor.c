@@ -149,12 +149,11 @@ static comet_status find_place(consumer_cursor *cursor, group_place *named, uint
     if (named != NULL) {
         return group_place_shard(table->connection, named, id, place, error);
     }
-    status =
-        connection_shard(table->connection, table->self.directory, id, false, &shard, error);
+    status = connection_shard(table->connection, table->self.directory, id, false, &shard, error);
     place->table = table->self.positions != NULL ? &table->self : NULL;
-    return status != COMET_OK ? status
-                              : connection_group(shard, table->group, strlen(table->group),
-                                                 &place->group, error);
+    return status != COMET_OK
+               ? status
+               : connection_group(shard, table->group, strlen(table->group), &place->group, error);
 }
 
 static comet_status add_part(consumer_cursor *cursor, group_place *named, uint32_t id,

@@ -182,7 +182,8 @@ static int table_destroy(sqlite3_vtab *base) {
                               "%s has uncommitted acknowledgements: COMMIT before DROP TABLE",
                               table->self.name);
     }
-    if (table->self.positions != NULL && positions_drop(table->self.positions, &error) != COMET_OK) {
+    if (table->self.positions != NULL &&
+        positions_drop(table->self.positions, &error) != COMET_OK) {
         return report(&base->zErrMsg, &error);
     }
     return table_disconnect(base);
@@ -312,10 +313,10 @@ static bool takes_order(const sqlite3_index_info *info, bool one_shard) {
 }
 
 static char *words_of(unsigned flags) {
-    static const char *const words[] = {"log=?",       "group=?",      "member=?",     "members=?",
-                                        "shard=?",     "offset=?",     "offset>?",     "offset>=?",
-                                        "offset<?",    "offset<=?",    "timestamp=?",  "timestamp>?",
-                                        "timestamp>=?", "timestamp<?", "timestamp<=?", "LIMIT ?"};
+    static const char *const words[] = {
+        "log=?",        "group=?",     "member=?",     "members=?", "shard=?",     "offset=?",
+        "offset>?",     "offset>=?",   "offset<?",     "offset<=?", "timestamp=?", "timestamp>?",
+        "timestamp>=?", "timestamp<?", "timestamp<=?", "LIMIT ?"};
     sqlite3_str *text = sqlite3_str_new(NULL);
 
     static_assert(sizeof words / sizeof words[0] == CONSUMER_SLOT_COUNT, "words for each slot");
@@ -344,8 +345,8 @@ static int table_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
     if (!take_constraints(table, info, source, &exact, &limit)) {
         return SQLITE_CONSTRAINT;
     }
-    ordered = info->nOrderBy > 0 &&
-              takes_order(info, table->has_shard || source[CONSUMER_SHARD] >= 0);
+    ordered =
+        info->nOrderBy > 0 && takes_order(info, table->has_shard || source[CONSUMER_SHARD] >= 0);
     if (exact && limit >= 0 && (ordered || info->nOrderBy == 0)) {
         source[CONSUMER_LIMIT] = limit;
     }
@@ -440,14 +441,13 @@ static int table_rollback_to(sqlite3_vtab *base, int level) {
     {                                                                                              \
         .iVersion = 3, .xCreate = table_connect, .xConnect = table_connect,                        \
         .xBestIndex = table_best_index, .xDisconnect = table_disconnect,                           \
-        .xDestroy = table_destroy, .xOpen = consumer_cursor_open,                                  \
-        .xClose = consumer_cursor_close, .xFilter = consumer_cursor_filter,                        \
-        .xNext = consumer_cursor_next, .xEof = consumer_cursor_eof,                                \
-        .xColumn = consumer_cursor_column, .xRowid = consumer_cursor_rowid, .xUpdate = update,     \
-        .xBegin = table_begin, .xSync = table_sync, .xCommit = table_commit,                       \
-        .xRollback = table_rollback, .xRename = table_rename, .xSavepoint = table_savepoint,       \
-        .xRelease = table_release, .xRollbackTo = table_rollback_to,                               \
-        .xShadowName = table_shadow_name                                                           \
+        .xDestroy = table_destroy, .xOpen = consumer_cursor_open, .xClose = consumer_cursor_close, \
+        .xFilter = consumer_cursor_filter, .xNext = consumer_cursor_next,                          \
+        .xEof = consumer_cursor_eof, .xColumn = consumer_cursor_column,                            \
+        .xRowid = consumer_cursor_rowid, .xUpdate = update, .xBegin = table_begin,                 \
+        .xSync = table_sync, .xCommit = table_commit, .xRollback = table_rollback,                 \
+        .xRename = table_rename, .xSavepoint = table_savepoint, .xRelease = table_release,         \
+        .xRollbackTo = table_rollback_to, .xShadowName = table_shadow_name                         \
     }
 
 int consumer_table_register(connection *used) {

@@ -100,9 +100,8 @@ static comet_status acknowledge(connection *used, sqlite3_value **arguments, boo
     if (acks_are_staged(used, &place)) {
         return stage_range(used, &place, is_range ? &first : NULL, last, position, error);
     }
-    return is_range
-               ? comet_group_ack_range(place.group->group, first, last, position, error)
-               : comet_group_ack(place.group->group, last, position, error);
+    return is_range ? comet_group_ack_range(place.group->group, first, last, position, error)
+                    : comet_group_ack(place.group->group, last, position, error);
 }
 
 static void give_position(sqlite3_context *context, comet_status status, uint64_t position,
@@ -263,8 +262,7 @@ static void forget_function(sqlite3_context *context, int count, sqlite3_value *
 
 /* ---- comet_groups(log) ----------------------------------------------------------------------- */
 
-static void add_groups(uint32_t shard, const comet_group_info *groups, size_t count,
-                       rowset *rows) {
+static void add_groups(uint32_t shard, const comet_group_info *groups, size_t count, rowset *rows) {
     for (size_t i = 0; i < count; i++) {
         rowset_integer(rows, (int64_t)shard);
         rowset_text(rows, groups[i].name);
@@ -308,9 +306,9 @@ int group_functions_register(connection *used) {
         int count;
         void (*call)(sqlite3_context *context, int count, sqlite3_value **arguments);
     } functions[] = {
-        {"comet_ack", 4, ack_function},      {"comet_ack_range", 5, ack_function},
-        {"comet_seek", 4, seek_function},    {"comet_lag", 2, lag_function},
-        {"comet_lag", 3, lag_function},      {"comet_forget", 2, forget_function},
+        {"comet_ack", 4, ack_function},   {"comet_ack_range", 5, ack_function},
+        {"comet_seek", 4, seek_function}, {"comet_lag", 2, lag_function},
+        {"comet_lag", 3, lag_function},   {"comet_forget", 2, forget_function},
     };
     static const rowset_table groups = {
         "comet_groups",

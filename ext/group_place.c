@@ -65,16 +65,16 @@ static comet_status fill_place(connection *used, const char *reference, group_pl
     return status;
 }
 
-static bool is_place(const connection *used, const char *reference, const char *group, size_t size) {
+static bool is_place(const connection *used, const char *reference, const char *group,
+                     size_t size) {
     const group_place *place = used->place;
 
     if (place == NULL || place->epoch != used->tables_epoch || place->group_size != size ||
         memcmp(place->group, group, size) != 0) {
         return false;
     }
-    return place->reference == NULL || reference == NULL
-               ? place->reference == reference
-               : strcmp(place->reference, reference) == 0;
+    return place->reference == NULL || reference == NULL ? place->reference == reference
+                                                         : strcmp(place->reference, reference) == 0;
 }
 
 comet_status group_place_find(connection *used, sqlite3_value *log, sqlite3_value *group,

@@ -140,9 +140,8 @@ static bool ends_in_time(const plan_order *order, bool descending) {
 ** or timestamp, alone or before offset in the same direction, whatever follows then.  Over many
 ** shards, equal timestamps come by shard first; or shard leads, and one of those follows. */
 static bool take_order(const plan_request *request, plan *made) {
-    bool one_shard =
-        !request->many_shards || (made->flags & PLAN_ID_EQ) != 0 ||
-        ((made->flags & PLAN_SHARD_EQ) != 0 && (made->flags & PLAN_SHARD_LIST) == 0);
+    bool one_shard = !request->many_shards || (made->flags & PLAN_ID_EQ) != 0 ||
+                     ((made->flags & PLAN_SHARD_EQ) != 0 && (made->flags & PLAN_SHARD_LIST) == 0);
     int at = 0;
     const plan_order *order = next_order(request, one_shard, &at);
     unsigned flags = PLAN_ORDERED;

@@ -37,8 +37,8 @@ typedef enum plan_column {
     PLAN_OFFSET,
     PLAN_TIMESTAMP,
     PLAN_STREAM,
-    PLAN_ID,    /* shard and offset */
-    PLAN_ROWID, /* where that is not the offset */
+    PLAN_ID,        /* shard and offset */
+    PLAN_ROWID,     /* where that is not the offset */
     PLAN_NO_COLUMN, /* LIMIT and OFFSET have none */
     PLAN_OTHER_COLUMN
 } plan_column;

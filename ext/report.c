@@ -22,9 +22,9 @@ comet_status failure_from_sqlite(comet_error *error, sqlite3 *db, int code, cons
     static const struct {
         int code;
         comet_status status;
-    } known[] = {{SQLITE_NOMEM, COMET_NOMEM},   {SQLITE_BUSY, COMET_BUSY},
-                 {SQLITE_LOCKED, COMET_BUSY},   {SQLITE_FULL, COMET_FULL},
-                 {SQLITE_IOERR, COMET_IO},      {SQLITE_READONLY, COMET_READONLY},
+    } known[] = {{SQLITE_NOMEM, COMET_NOMEM},    {SQLITE_BUSY, COMET_BUSY},
+                 {SQLITE_LOCKED, COMET_BUSY},    {SQLITE_FULL, COMET_FULL},
+                 {SQLITE_IOERR, COMET_IO},       {SQLITE_READONLY, COMET_READONLY},
                  {SQLITE_CORRUPT, COMET_CORRUPT}};
     comet_status status = COMET_INVALID;
 

@@ -12,10 +12,10 @@ typedef struct scan {
     unsigned flags; /* of the plan */
     interval offsets;
     interval times;
-    interval shards;            /* of a table over many */
-    sqlite3_value *shard_list;  /* the right side of shard IN (...), else NULL */
-    sqlite3_value *log;         /* NULL where not asked for */
-    sqlite3_value *shard;       /* the argument of a table of one */
+    interval shards;           /* of a table over many */
+    sqlite3_value *shard_list; /* the right side of shard IN (...), else NULL */
+    sqlite3_value *log;        /* NULL where not asked for */
+    sqlite3_value *shard;      /* the argument of a table of one */
     sqlite3_value *stream;
     uint64_t limit; /* UINT64_MAX: none */
     uint64_t skip;

@@ -19,7 +19,7 @@ typedef enum shard_column {
 
 typedef struct shard_table {
     entry_table common; /* first */
-    open_shard *shard;  /* the created table's, the eponymous one's default; NULL before first use */
+    open_shard *shard; /* the created table's, the eponymous one's default; NULL before first use */
 } shard_table;
 
 /* The table's own shard (an eponymous table's default one), opened at first use; with `create` log

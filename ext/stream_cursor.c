@@ -236,8 +236,7 @@ static comet_status give_timestamp(stream_cursor *cursor, sqlite3_context *conte
     return status;
 }
 
-static comet_status give_data(stream_cursor *cursor, sqlite3_context *context,
-                              comet_error *error) {
+static comet_status give_data(stream_cursor *cursor, sqlite3_context *context, comet_error *error) {
     const void *data = NULL;
     size_t size = 0;
     comet_status status =

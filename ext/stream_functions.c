@@ -31,8 +31,8 @@ static void pick_function(sqlite3_context *context, int count, sqlite3_value **a
         sqlite3_result_error_nomem(context);
         return;
     }
-    sqlite3_result_int64(context, (sqlite3_int64)comet_pick_shard(size > 0 ? key : "", size,
-                                                                  shards));
+    sqlite3_result_int64(context,
+                         (sqlite3_int64)comet_pick_shard(size > 0 ? key : "", size, shards));
 }
 
 static void name_function(sqlite3_context *context, int count, sqlite3_value **arguments) {

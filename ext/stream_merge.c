@@ -102,8 +102,7 @@ static comet_cursor *take_cursor(stream_merge *merge, const open_shard *shard) {
            before->parts[merge->before_at].shard->id < shard->id) {
         merge->before_at++;
     }
-    if (merge->before_at < before->count &&
-        before->parts[merge->before_at].shard == shard) {
+    if (merge->before_at < before->count && before->parts[merge->before_at].shard == shard) {
         cursor = before->parts[merge->before_at].cursor;
         before->parts[merge->before_at].cursor = NULL;
     }
@@ -166,8 +165,7 @@ comet_status stream_merge_add(stream_merge *merge, open_shard *shard, comet_erro
     }
     added.first =
         range->offset_first > bounds.first_offset ? range->offset_first : bounds.first_offset;
-    added.end =
-        range->offset_last < bounds.end_offset ? range->offset_last + 1 : bounds.end_offset;
+    added.end = range->offset_last < bounds.end_offset ? range->offset_last + 1 : bounds.end_offset;
     return add_part(merge, &added, range->descending ? ~bounds.time_last : bounds.time_first,
                     error);
 }
@@ -225,9 +223,8 @@ static comet_status open_part(stream_merge *merge, part *opened, comet_error *er
     range.offset_first = opened->first;
     range.offset_last = opened->end - 1;
     /* The transaction may have ended since; then its entries stand or are gone. */
-    return comet_cursor_seek(opened->cursor,
-                             opened->shard->txn == opened->txn ? opened->txn : NULL, &range,
-                             error);
+    return comet_cursor_seek(opened->cursor, opened->shard->txn == opened->txn ? opened->txn : NULL,
+                             &range, error);
 }
 
 /* The top's shard stands on another entry, or at its end (`status`). */

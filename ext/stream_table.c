@@ -130,9 +130,9 @@ static void gather_facts(stream_table *table, const offer *offered, plan_facts *
     }
     for (const open_shard *shard = log->shards; shard != NULL; shard = shard->next) {
         if (shard->id >= shards->first && shard->id <= shards->last) {
-            facts->rows_within += comet_shard_estimate(
-                shard->shard, (uint64_t)offsets->first, (uint64_t)offsets->last, times->first,
-                times->last);
+            facts->rows_within +=
+                comet_shard_estimate(shard->shard, (uint64_t)offsets->first,
+                                     (uint64_t)offsets->last, times->first, times->last);
         }
     }
 }

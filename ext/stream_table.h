@@ -25,9 +25,9 @@ typedef enum stream_column {
 } stream_column;
 
 typedef struct stream_table {
-    entry_table common; /* first */
-    char *stream;       /* NULL without a name */
-    uint32_t shards;    /* 0: not said */
+    entry_table common;  /* first */
+    char *stream;        /* NULL without a name */
+    uint32_t shards;     /* 0: not said */
     open_log *log;       /* the created table's, or the default one; NULL before first use */
     known_shard *places; /* of `log`, by number; opened as far as they were written to */
     uint32_t spread_next;

@@ -21,8 +21,7 @@ static comet_status route(stream_table *table, open_log *log, sqlite3_value *key
     int64_t process_count = 0;
     uint32_t number;
     uint32_t owned;
-    comet_status status =
-        comet_log_setting(log->log, COMET_PROCESS_COUNT, &process_count, error);
+    comet_status status = comet_log_setting(log->log, COMET_PROCESS_COUNT, &process_count, error);
 
     if (status == COMET_OK && process_count > 1) {
         status = comet_log_setting(log->log, COMET_PROCESS_ID, &process_id, error);

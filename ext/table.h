@@ -36,8 +36,7 @@ entry_table *table_new(connection *used, size_t size, const char *const *argv, i
 void table_free(entry_table *table);
 
 /* Take over what CREATE VIRTUAL TABLE said for every kind of table. */
-comet_status table_configure(entry_table *table, const table_arguments *parsed,
-                             comet_error *error);
+comet_status table_configure(entry_table *table, const table_arguments *parsed, comet_error *error);
 
 /* Whether CREATE VIRTUAL TABLE is running. */
 bool table_is_creating(const entry_table *table);

@@ -52,19 +52,19 @@ extern "C" {
 /* A short closed list.  The message says the rest. */
 typedef enum comet_status {
     COMET_OK = 0,
-    COMET_DONE = 1,       /* a cursor has no further entry; not an error */
-    COMET_NOMEM = 2,      /* an allocation failed */
-    COMET_INVALID = 3,    /* an argument is not allowed; the message says what is */
-    COMET_NOT_FOUND = 4,  /* no such log, shard, setting or entry */
-    COMET_BUSY = 5,       /* another writer holds the shard; try again */
-    COMET_FULL = 6,       /* the disk, a quota or a size limit is full */
-    COMET_IO = 7,         /* a system call failed; error->system_errno says why */
-    COMET_CORRUPT = 8,    /* bytes on disk are not what was written */
-    COMET_READONLY = 9,   /* opened read-only, or the directory may not be written */
-    COMET_TOO_BIG = 10,   /* an entry over COMET_ENTRY_BYTES_MAX */
-    COMET_CONFLICT = 11,  /* a setting contradicts what another handle has asked for */
-    COMET_ABORTED = 12,   /* the cursor stood on entries that have been rolled back */
-    COMET_MISUSE = 13     /* a handle carried over a fork() */
+    COMET_DONE = 1,      /* a cursor has no further entry; not an error */
+    COMET_NOMEM = 2,     /* an allocation failed */
+    COMET_INVALID = 3,   /* an argument is not allowed; the message says what is */
+    COMET_NOT_FOUND = 4, /* no such log, shard, setting or entry */
+    COMET_BUSY = 5,      /* another writer holds the shard; try again */
+    COMET_FULL = 6,      /* the disk, a quota or a size limit is full */
+    COMET_IO = 7,        /* a system call failed; error->system_errno says why */
+    COMET_CORRUPT = 8,   /* bytes on disk are not what was written */
+    COMET_READONLY = 9,  /* opened read-only, or the directory may not be written */
+    COMET_TOO_BIG = 10,  /* an entry over COMET_ENTRY_BYTES_MAX */
+    COMET_CONFLICT = 11, /* a setting contradicts what another handle has asked for */
+    COMET_ABORTED = 12,  /* the cursor stood on entries that have been rolled back */
+    COMET_MISUSE = 13    /* a handle carried over a fork() */
 } comet_status;
 
 /* Room for two paths and a sentence. */
@@ -249,16 +249,16 @@ COMET_API comet_status comet_shard_sync(comet_shard *shard, comet_error *error);
 
 /* A shard at a glance, as committed at this moment.  O(segments), and O(blocks) in the last one. */
 typedef struct comet_shard_info {
-    uint64_t first_offset;  /* of the oldest entry kept */
-    uint64_t end_offset;    /* one past the newest entry = the next offset */
-    int64_t time_first;     /* lowest and highest timestamp; meaningless when there is no entry */
+    uint64_t first_offset; /* of the oldest entry kept */
+    uint64_t end_offset;   /* one past the newest entry = the next offset */
+    int64_t time_first;    /* lowest and highest timestamp; meaningless when there is no entry */
     int64_t time_last;
-    uint64_t bytes;         /* stored bytes of all segments */
+    uint64_t bytes; /* stored bytes of all segments */
     uint64_t segment_count;
-    uint64_t block_count;   /* index blocks, for cost estimates */
+    uint64_t block_count;    /* index blocks, for cost estimates */
     uint64_t durable_offset; /* one past the last entry known to survive a power cut */
-    bool in_order;          /* timestamps never decrease */
-    int64_t owner;          /* process that writes now, 0 when none does */
+    bool in_order;           /* timestamps never decrease */
+    int64_t owner;           /* process that writes now, 0 when none does */
 } comet_shard_info;
 
 COMET_API comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info,
@@ -279,14 +279,14 @@ COMET_API comet_status comet_shard_glance(comet_shard *shard, comet_shard_bounds
 
 /* One data file. */
 typedef struct comet_segment_info {
-    char file[32];          /* name within the shard's directory */
+    char file[32]; /* name within the shard's directory */
     uint64_t first_offset;
     uint64_t end_offset;
-    int64_t time_first;     /* lowest and highest timestamp; meaningless when there is no entry */
+    int64_t time_first; /* lowest and highest timestamp; meaningless when there is no entry */
     int64_t time_last;
-    uint64_t bytes;         /* of data */
+    uint64_t bytes; /* of data */
     uint64_t compressed_entries;
-    bool sealed;            /* immutable: a later segment exists */
+    bool sealed; /* immutable: a later segment exists */
 } comet_segment_info;
 
 /* All segments, oldest first.  Release *segments with comet_free(). */
@@ -351,7 +351,7 @@ typedef struct comet_range {
     uint64_t offset_last;
     int64_t time_first;
     int64_t time_last;
-    bool by_time;    /* in timestamp order, else in offset order */
+    bool by_time; /* in timestamp order, else in offset order */
     bool descending;
 } comet_range;
 
@@ -398,8 +398,7 @@ COMET_API uint32_t comet_key_hash(const void *key, size_t size);
 
 /* How many of a stream's shards belong to a process (shard mod process_count = process_id; all of
 ** them when process_count is at most 1), and the number-th of those. */
-COMET_API uint32_t comet_owned_shards(uint32_t shards, uint32_t process_id,
-                                      uint32_t process_count);
+COMET_API uint32_t comet_owned_shards(uint32_t shards, uint32_t process_id, uint32_t process_count);
 COMET_API uint32_t comet_owned_shard(uint32_t number, uint32_t process_id, uint32_t process_count);
 
 /* "<stream>:shard:0007" into `text`, cut to `size` with its NUL; returns the full length, as

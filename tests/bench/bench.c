@@ -26,7 +26,8 @@ void bench_fail(const char *format, ...) {
 }
 
 void bench_warm_memory(void) {
-    void *memory = mmap(NULL, WARM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory =
+        mmap(NULL, WARM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (memory != MAP_FAILED) {
         memset(memory, 1, WARM_BYTES);
@@ -73,8 +74,8 @@ static void row_write(uint64_t number, char *row) {
     length = snprintf(text, sizeof text,
                       "{\"host\":\"edge-%08u\",\"service\":\"gateway\",\"level\":\"%s\","
                       "\"status\":%03u,\"latency_us\":%06u,\"path\":\"/v1/items/%08u\"}",
-                      (unsigned)(number % 1000), levels[number % 4],
-                      (unsigned)(200 + number % 300), (unsigned)(bench_random(&state) % 1000000),
+                      (unsigned)(number % 1000), levels[number % 4], (unsigned)(200 + number % 300),
+                      (unsigned)(bench_random(&state) % 1000000),
                       (unsigned)(bench_random(&state) % 100000000));
     if (length != (int)BENCH_ROW_BYTES) {
         bench_fail("a row has %d bytes, not %u", length, BENCH_ROW_BYTES);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BENCH_ROW_BYTES 121u /* one JSON row */
+#define BENCH_ROW_BYTES 121u  /* one JSON row */
 #define BENCH_ROW_KINDS 4096u /* rows made in advance, so that making them is not measured */
 #define BENCH_TIME_FIRST INT64_C(1700000000000000000)
 #define BENCH_TIME_STEP INT64_C(1000000) /* one row a millisecond */

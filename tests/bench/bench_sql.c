@@ -106,8 +106,9 @@ static void contender_open(contender *who, int kind, const char *name) {
 
 /* Insert `rows` rows, each its own transaction unless `one_transaction`; ns a row. */
 static double insert(sqlite3 *db, uint64_t rows, bool one_transaction, bool with_time) {
-    sqlite3_stmt *statement = prepare(db, with_time ? "INSERT INTO t(timestamp, data) VALUES(?2, ?1)"
-                                                    : "INSERT INTO t(data) VALUES(?1)");
+    sqlite3_stmt *statement =
+        prepare(db, with_time ? "INSERT INTO t(timestamp, data) VALUES(?2, ?1)"
+                              : "INSERT INTO t(data) VALUES(?1)");
     int64_t start = bench_clock();
 
     if (one_transaction) {
@@ -156,8 +157,7 @@ static void bench_autocommit(void) {
             contender *who = &contenders[kind];
 
             contender_open(who, kind, kind == PLAIN ? "plain" : "comet");
-            who->figures[round] =
-                insert(who->db, kind == PLAIN ? rows / 10 : rows, false, true);
+            who->figures[round] = insert(who->db, kind == PLAIN ? rows / 10 : rows, false, true);
         }
     }
     medians(LOAD_ROUNDS, ns);

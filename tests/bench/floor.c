@@ -136,7 +136,8 @@ static int floor_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqli
     }
     if (sqlite3_value_type(argv[2 + COLUMN_DATA]) != SQLITE_NULL) {
         data = sqlite3_value_blob(argv[2 + COLUMN_DATA]);
-        table->checksum += sqlite3_value_bytes(argv[2 + COLUMN_DATA]) + (data != NULL ? data[0] : 0);
+        table->checksum +=
+            sqlite3_value_bytes(argv[2 + COLUMN_DATA]) + (data != NULL ? data[0] : 0);
     }
     *rowid = table->inserted++;
     return SQLITE_OK;

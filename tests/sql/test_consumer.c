@@ -24,7 +24,8 @@ static void fill(sqlite3 *db, int shards, int count) {
 }
 
 #define PENDING(group) "SELECT count(*) FROM comet_consumer('telemetry', '" group "')"
-#define POSITION(group) "SELECT group_concat(offset) FROM comet_groups('telemetry') WHERE \"group\" = '" group "'"
+#define POSITION(group)                                                                            \
+    "SELECT group_concat(offset) FROM comet_groups('telemetry') WHERE \"group\" = '" group "'"
 
 static void test_acknowledged_entries_do_not_come_again(void **state) {
     fixture *used = *state;
@@ -35,15 +36,19 @@ static void test_acknowledged_entries_do_not_come_again(void **state) {
     expect(used->db, "0|3|0:3\n0|4|0:4\n1|0|1:0",
            "SELECT shard, offset, data FROM comet_consumer('telemetry', 'g')"
            " ORDER BY shard, offset LIMIT 3");
-    expect(used->db, "7|2|5", "SELECT comet_lag('telemetry', 'g'), comet_lag('telemetry', 'g', 0),"
-                              " comet_lag('telemetry', 'g', 1)");
+    expect(used->db, "7|2|5",
+           "SELECT comet_lag('telemetry', 'g'), comet_lag('telemetry', 'g', 0),"
+           " comet_lag('telemetry', 'g', 1)");
     expect(used->db, "10", PENDING("h")); /* groups are independent, a new one begins at 0 */
     fixture_reopen(used);
     expect(used->db, "7", PENDING("g"));
-    expect(used->db, "0-3", "SELECT id FROM comet_consumer('telemetry', 'g') WHERE shard = 0 LIMIT 1");
+    expect(used->db, "0-3",
+           "SELECT id FROM comet_consumer('telemetry', 'g') WHERE shard = 0 LIMIT 1");
     expect(used->db, "0|g|3|2|3|0",
-           "SELECT shard, \"group\", offset, lag, acknowledged, skipped FROM comet_groups('telemetry')");
-    expect(used->db, "1", "SELECT last_ack > comet_ns('now', '-1 minute') FROM comet_groups('telemetry')");
+           "SELECT shard, \"group\", offset, lag, acknowledged, skipped FROM "
+           "comet_groups('telemetry')");
+    expect(used->db, "1",
+           "SELECT last_ack > comet_ns('now', '-1 minute') FROM comet_groups('telemetry')");
 }
 
 /* Duplicate, empty and reverse-order acknowledgements; the highest wins. */
@@ -57,8 +62,9 @@ static void test_acks_never_go_backward(void **state) {
            "SELECT comet_ack('telemetry', 'g', 0, offset) FROM"
            " (SELECT offset FROM comet_shard('telemetry', 0) ORDER BY offset DESC)");
     expect(used->db, "0", "SELECT comet_lag('telemetry', 'g')");
-    expect(used->db, "", "SELECT comet_ack('telemetry', 'g', shard, offset)"
-                         " FROM comet_consumer('telemetry', 'g')");
+    expect(used->db, "",
+           "SELECT comet_ack('telemetry', 'g', shard, offset)"
+           " FROM comet_consumer('telemetry', 'g')");
     expect(used->db, "5", POSITION("g"));
 }
 
@@ -67,9 +73,10 @@ static void test_a_batch_is_drained_by_its_own_acks(void **state) {
 
     fill(used->db, 3, 100);
     for (int i = 0; i < 30; i++) {
-        expect(used->db, "10", "SELECT count(comet_ack('telemetry', 'g', shard, offset)) FROM"
-                               " (SELECT shard, offset FROM comet_consumer('telemetry', 'g')"
-                               " LIMIT 10)");
+        expect(used->db, "10",
+               "SELECT count(comet_ack('telemetry', 'g', shard, offset)) FROM"
+               " (SELECT shard, offset FROM comet_consumer('telemetry', 'g')"
+               " LIMIT 10)");
     }
     expect(used->db, "0", PENDING("g"));
     fill(used->db, 4, 1); /* what is added meanwhile is delivered, also in a new shard */
@@ -101,9 +108,10 @@ static void test_members_split_the_shards(void **state) {
     expect(used->db, "0,2,4",
            "SELECT group_concat(DISTINCT shard) FROM comet_consumer('telemetry', 'g', 0, 2)");
     expect(used->db, "1,3", "SELECT group_concat(DISTINCT shard) FROM odd");
-    expect(used->db, "15", "SELECT (SELECT count(*) FROM comet_consumer('telemetry', 'g', 0, 3))"
-                           " + (SELECT count(*) FROM comet_consumer('telemetry', 'g', 1, 3))"
-                           " + (SELECT count(*) FROM comet_consumer('telemetry', 'g', 2, 3))");
+    expect(used->db, "15",
+           "SELECT (SELECT count(*) FROM comet_consumer('telemetry', 'g', 0, 3))"
+           " + (SELECT count(*) FROM comet_consumer('telemetry', 'g', 1, 3))"
+           " + (SELECT count(*) FROM comet_consumer('telemetry', 'g', 2, 3))");
 }
 
 static void test_constraints_and_order_go_to_the_index(void **state) {
@@ -111,16 +119,21 @@ static void test_constraints_and_order_go_to_the_index(void **state) {
 
     fill(used->db, 3, 10);
     run(used->db, "SELECT comet_ack('telemetry', 'g', 1, 4)");
-    expect(used->db, "5,6,7", "SELECT group_concat(offset) FROM comet_consumer('telemetry', 'g')"
-                              " WHERE shard = 1 AND offset < 8");
-    expect(used->db, "8,9", "SELECT group_concat(offset) FROM comet_consumer('telemetry', 'g')"
-                            " WHERE shard = 1 AND timestamp >= 1008");
-    expect(used->db, "0:9|1:9", "SELECT min(data), max(data) FROM comet_consumer('telemetry', 'g')"
-                                " WHERE shard IN (0, 1) AND offset = 9");
-    expect(used->db, "2", "SELECT count(*) FROM (SELECT * FROM comet_consumer('telemetry', 'g')"
-                          " WHERE shard IN (0, 1) AND offset = 9 LIMIT 5)");
-    expect(used->db, "4", "SELECT count(*) FROM (SELECT 1 FROM comet_consumer('telemetry', 'g')"
-                          " LIMIT 4 OFFSET 3)");
+    expect(used->db, "5,6,7",
+           "SELECT group_concat(offset) FROM comet_consumer('telemetry', 'g')"
+           " WHERE shard = 1 AND offset < 8");
+    expect(used->db, "8,9",
+           "SELECT group_concat(offset) FROM comet_consumer('telemetry', 'g')"
+           " WHERE shard = 1 AND timestamp >= 1008");
+    expect(used->db, "0:9|1:9",
+           "SELECT min(data), max(data) FROM comet_consumer('telemetry', 'g')"
+           " WHERE shard IN (0, 1) AND offset = 9");
+    expect(used->db, "2",
+           "SELECT count(*) FROM (SELECT * FROM comet_consumer('telemetry', 'g')"
+           " WHERE shard IN (0, 1) AND offset = 9 LIMIT 5)");
+    expect(used->db, "4",
+           "SELECT count(*) FROM (SELECT 1 FROM comet_consumer('telemetry', 'g')"
+           " LIMIT 4 OFFSET 3)");
     expect_plan(used->db, "pending entries log=? group=? LIMIT ? ORDER BY shard, offset",
                 "SELECT data FROM comet_consumer('telemetry', 'g') ORDER BY shard, offset LIMIT 9");
 }
@@ -168,8 +181,9 @@ static void test_forgetting(void **state) {
     run(used->db, "SELECT comet_ack('telemetry', g, s, 1) FROM (SELECT column1 AS g FROM"
                   " (VALUES ('a'), ('b'), ('c'))), (SELECT column1 AS s FROM (VALUES (0), (1)))");
     expect(used->db, "2", "SELECT comet_forget('telemetry', 'b')");
-    expect(used->db, "a,a,c,c", "SELECT group_concat(\"group\") FROM (SELECT \"group\" FROM"
-                                " comet_groups('telemetry') ORDER BY 1)");
+    expect(used->db, "a,a,c,c",
+           "SELECT group_concat(\"group\") FROM (SELECT \"group\" FROM"
+           " comet_groups('telemetry') ORDER BY 1)");
     expect(used->db, "6", PENDING("b"));
     run(used->db, "BEGIN; SELECT comet_forget('telemetry', 'a')");
     expect(used->db, "6", PENDING("a"));
@@ -196,8 +210,10 @@ static void test_bad_input_changes_nothing(void **state) {
         refuse(db, SQLITE_ERROR, "1 to 47 bytes", "SELECT comet_ack('telemetry', NULL, 0, 0)");
         refuse(db, SQLITE_ERROR, "1 to 47 bytes",
                "SELECT comet_ack('telemetry', printf('%%048d', 1), 0, 0)");
-        refuse(db, SQLITE_ERROR, "NUL", "SELECT comet_ack('telemetry', 'a' || char(0) || 'b', 0, 0)");
-        refuse(db, SQLITE_ERROR, "ends before", "SELECT comet_ack_range('telemetry', 'g', 0, 2, 1)");
+        refuse(db, SQLITE_ERROR, "NUL",
+               "SELECT comet_ack('telemetry', 'a' || char(0) || 'b', 0, 0)");
+        refuse(db, SQLITE_ERROR, "ends before",
+               "SELECT comet_ack_range('telemetry', 'g', 0, 2, 1)");
         refuse(db, SQLITE_ERROR, "'earliest'", "SELECT comet_seek('telemetry', 'g', 0, 'soon')");
         refuse(db, SQLITE_ERROR, "'earliest'", "SELECT comet_seek('telemetry', 'g', 0, '@')");
         refuse(db, SQLITE_ERROR, "'earliest'", "SELECT comet_seek('telemetry', 'g', 0, '@1x')");
@@ -205,16 +221,20 @@ static void test_bad_input_changes_nothing(void **state) {
         refuse(db, SQLITE_ERROR, "positions 0 to 3", "SELECT comet_seek('telemetry', 'g', 0, -1)");
         refuse(db, SQLITE_ERROR, "no log", "SELECT comet_ack('nowhere', 'g', 0, 0)");
         refuse(db, SQLITE_ERROR, "members", "SELECT 1 FROM comet_consumer('telemetry', 'g', 2, 2)");
-        refuse(db, SQLITE_ERROR, "members", "SELECT 1 FROM comet_consumer('telemetry', 'g', -1, 2)");
+        refuse(db, SQLITE_ERROR, "members",
+               "SELECT 1 FROM comet_consumer('telemetry', 'g', -1, 2)");
         refuse(db, SQLITE_ERROR, "needs a group", "SELECT 1 FROM comet_consumer('telemetry')");
-        refuse(db, SQLITE_ERROR, "comet_ack()", "DELETE FROM comet_consumer WHERE \"group\" = 'g'"
-                                                " AND log = 'telemetry'");
+        refuse(db, SQLITE_ERROR, "comet_ack()",
+               "DELETE FROM comet_consumer WHERE \"group\" = 'g'"
+               " AND log = 'telemetry'");
         refuse(db, SQLITE_ERROR, "comet_ack()", "INSERT INTO comet_consumer(data) VALUES ('x')");
     }
     run(db, "COMMIT");
-    refuse(db, SQLITE_ERROR, "needs group=", "CREATE VIRTUAL TABLE c USING comet_consumer(log='telemetry')");
-    refuse(db, SQLITE_ERROR, "members - 1", "CREATE VIRTUAL TABLE c USING"
-                                            " comet_consumer(log='telemetry', group=g, member=3, members=3)");
+    refuse(db, SQLITE_ERROR,
+           "needs group=", "CREATE VIRTUAL TABLE c USING comet_consumer(log='telemetry')");
+    refuse(db, SQLITE_ERROR, "members - 1",
+           "CREATE VIRTUAL TABLE c USING"
+           " comet_consumer(log='telemetry', group=g, member=3, members=3)");
     refuse(db, SQLITE_ERROR, "group", "CREATE VIRTUAL TABLE c USING comet_shard(group=g)");
     expect(db, "", "SELECT * FROM comet_groups('telemetry')");
     expect(db, "0", "SELECT count(*) FROM sqlite_schema");
@@ -255,14 +275,16 @@ static void test_acks_follow_the_transaction(void **state) {
     run(used->db, "CREATE TABLE plain(x); BEGIN; INSERT INTO plain VALUES (1);"
                   "INSERT INTO comet_shard(log, shard, data) VALUES ('telemetry', 0, 'new')");
     expect(used->db, "5", "SELECT comet_ack('telemetry', 'g', 0, 4)");
-    expect(used->db, "5,10", "SELECT count(*) FILTER (WHERE shard = 0) || ',' ||"
-                             " count(*) FILTER (WHERE shard = 1) FROM comet_consumer('telemetry', 'g')");
+    expect(used->db, "5,10",
+           "SELECT count(*) FILTER (WHERE shard = 0) || ',' ||"
+           " count(*) FILTER (WHERE shard = 1) FROM comet_consumer('telemetry', 'g')");
     expect(other, "20", PENDING("g"));
     run(used->db, "ROLLBACK");
     expect(used->db, "20", PENDING("g"));
     expect(used->db, "", "SELECT * FROM comet_groups('telemetry')");
-    run(used->db, "BEGIN; SELECT comet_ack('telemetry', 'g', 0, 4); INSERT INTO plain VALUES (2);"
-                  "INSERT INTO comet_shard(log, shard, data) VALUES ('telemetry', 0, 'new'); COMMIT");
+    run(used->db,
+        "BEGIN; SELECT comet_ack('telemetry', 'g', 0, 4); INSERT INTO plain VALUES (2);"
+        "INSERT INTO comet_shard(log, shard, data) VALUES ('telemetry', 0, 'new'); COMMIT");
     expect(other, "16", PENDING("g"));
     expect(other, "2", "SELECT x FROM plain");
     db_close(other);
@@ -357,7 +379,8 @@ static void test_the_database_wins(void **state) {
 
     fill(used->db, 1, 10);
     make_billing(used->db);
-    run(used->db, "SELECT comet_ack('billing', 'billing', 0, 3); UPDATE billing_position SET position = 7");
+    run(used->db,
+        "SELECT comet_ack('billing', 'billing', 0, 3); UPDATE billing_position SET position = 7");
     expect(used->db, "4", POSITION("billing"));
     fixture_reopen(used);
     expect(used->db, "7", "SELECT min(offset) FROM billing");
@@ -372,7 +395,8 @@ static void test_the_table_of_positions_follows_its_table(void **state) {
 
     fill(used->db, 1, 10);
     make_billing(used->db);
-    run(used->db, "SELECT comet_ack('billing', 'billing', 0, 3); ALTER TABLE billing RENAME TO invoices");
+    run(used->db,
+        "SELECT comet_ack('billing', 'billing', 0, 3); ALTER TABLE billing RENAME TO invoices");
     expect(used->db, "0|4", "SELECT * FROM invoices_position");
     expect(used->db, "6", "SELECT comet_ack('invoices', 'billing', 0, 5)");
     fixture_reopen(used);
@@ -383,7 +407,8 @@ static void test_the_table_of_positions_follows_its_table(void **state) {
     refuse(used->db, SQLITE_LOCKED, "locked", "DROP TABLE invoices");
     run(used->db, "COMMIT; DROP TABLE invoices");
     expect(used->db, "0", "SELECT count(*) FROM sqlite_schema");
-    run(used->db, "CREATE VIRTUAL TABLE temp.t USING comet_consumer(log='telemetry', group='billing')");
+    run(used->db,
+        "CREATE VIRTUAL TABLE temp.t USING comet_consumer(log='telemetry', group='billing')");
     expect(used->db, "0", "SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '%%position'");
     expect(used->db, "3", "SELECT count(*) FROM t");
     int defensive = 0;
@@ -402,9 +427,11 @@ static void test_commit_busy_keeps_the_acks(void **state) {
     fill(used->db, 1, 10);
     make_billing(used->db);
     run(used->db, "CREATE TABLE plain(x); INSERT INTO plain VALUES (1), (2)");
-    assert_int_equal(sqlite3_prepare_v2(reader, "SELECT x FROM plain", -1, &reading, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(reader, "SELECT x FROM plain", -1, &reading, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(reading), SQLITE_ROW);
-    run(used->db, "BEGIN; INSERT INTO plain VALUES (3); SELECT comet_ack('billing', 'billing', 0, 3)");
+    run(used->db,
+        "BEGIN; INSERT INTO plain VALUES (3); SELECT comet_ack('billing', 'billing', 0, 3)");
     refuse(used->db, SQLITE_BUSY, "locked", "COMMIT");
     run(used->db, "SELECT comet_ack('billing', 'billing', 0, 5)");
     sqlite3_finalize(reading);
@@ -457,8 +484,9 @@ static void test_exactly_once_under_sigkill(void **state) {
     uint64_t seed = 4711;
     pid_t producer;
 
-    run(used->db, "PRAGMA journal_mode = WAL; CREATE TABLE total(n, sum); INSERT INTO total VALUES (0, 0);"
-                  "CREATE TABLE seen(shard, offset, data, PRIMARY KEY(shard, offset))");
+    run(used->db,
+        "PRAGMA journal_mode = WAL; CREATE TABLE total(n, sum); INSERT INTO total VALUES (0, 0);"
+        "CREATE TABLE seen(shard, offset, data, PRIMARY KEY(shard, offset))");
     make_billing(used->db);
     db_close(used->db);
     char other[700];
@@ -537,7 +565,8 @@ static void test_four_processes_on_the_same_groups(void **state) {
         assert_int_equal(status, 0);
     }
     used->db = db_open(used->database);
-    expect(used->db, "6|1", "SELECT count(*), min(offset = acknowledged) FROM comet_groups('telemetry')");
+    expect(used->db, "6|1",
+           "SELECT count(*), min(offset = acknowledged) FROM comet_groups('telemetry')");
 }
 
 int main(void) {

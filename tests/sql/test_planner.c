@@ -9,7 +9,8 @@ static plan made;
 
 static bool make(const plan_constraint *constraints, int count, const plan_order *orders,
                  int order_count, bool table_valued) {
-    plan_request request = {constraints, count, orders, order_count, table_valued, true, false, false};
+    plan_request request = {constraints,  count, orders, order_count,
+                            table_valued, true,  false,  false};
 
     return plan_make(&request, &made);
 }

@@ -96,8 +96,8 @@ static void readonly_writes_nothing(void **state) {
 }
 
 static void only_shards_are_shards(void **state) {
-    static const char *const strays[] = {"shard-0007-backup", "shard-7", "shard-00012",
-                                         "shard-", "shard-99999999999", "Shard-0001"};
+    static const char *const strays[] = {"shard-0007-backup", "shard-7",   "shard-00012", "shard-",
+                                         "shard-99999999999", "Shard-0001"};
     comet_log *log = log_make(directory, 0, NULL);
     comet_shard *shard;
     uint32_t *ids;

@@ -352,8 +352,8 @@ static void acknowledge_all(comet_shard *shard, unsigned seed) {
 
         snprintf(name, sizeof name, "g%d", k);
         if (comet_group_open(shard, name, strlen(name), &group, NULL) != COMET_OK ||
-            comet_group_ack(group, offset, &position, NULL) != COMET_OK ||
-            position < seen[k] || position < offset + 1 || position > 100) {
+            comet_group_ack(group, offset, &position, NULL) != COMET_OK || position < seen[k] ||
+            position < offset + 1 || position > 100) {
             _exit(1);
         }
         seen[k] = position;

@@ -49,7 +49,7 @@ static void append_some(comet_txn *txn, uint64_t count, bool doomed) {
 /* ---- A process of its own ---- */
 
 typedef struct report {
-    uint64_t planned;   /* the end that a transaction is about to have */
+    uint64_t planned; /* the end that a transaction is about to have */
     uint64_t published;
 } report;
 

@@ -112,8 +112,8 @@ static void test_names_are_read_as_the_package_reads_them(void **state) {
 }
 
 static void test_names_that_are_made_read_back(void **state) {
-    static const char *const streams[] = {"events:v1", "", "a", "shard", "x:shard", ":shard",
-                                          "%s%n", "a:0001"};
+    static const char *const streams[] = {"events:v1", "",       "a",    "shard",
+                                          "x:shard",   ":shard", "%s%n", "a:0001"};
     static const uint32_t ids[] = {0, 7, 9999, 10000, 4294967295u};
     char name[64];
     uint32_t id;

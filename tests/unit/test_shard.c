@@ -406,9 +406,9 @@ static void second_writer_is_told(void **state) {
     comet_txn_rollback(p->txn);
     begin(p);
     STATUS(comet_txn_append(p->txn, "x", 1, -1, &(uint64_t){0}, &error), COMET_INVALID);
-    STATUS(comet_txn_append(p->txn, "x", (size_t)COMET_ENTRY_BYTES_MAX + 1, 1, &(uint64_t){0},
-                            &error),
-           COMET_TOO_BIG);
+    STATUS(
+        comet_txn_append(p->txn, "x", (size_t)COMET_ENTRY_BYTES_MAX + 1, 1, &(uint64_t){0}, &error),
+        COMET_TOO_BIG);
     append_both(p->txn, &p->m, 1, 1, 1);
     commit(p);
     check_all(p->shard, NULL, &p->m);

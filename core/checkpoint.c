@@ -120,13 +120,14 @@ static comet_status checkpoint_locked(comet_shard *shard, bool durable, comet_er
         segment_list_release(list);
         return COMET_OK;
     }
-    /* While another process is at it, the blocks' own checksums, which every commit renews, have to
-    ** do without a mark: as durable, with more to read after a power cut. */
-    task.may_mark = atomic_load_explicit(&shard->lock_is_open, memory_order_acquire) &&
-                    platform->lock_byte(shard->lock.fd, CHECKPOINT_LOCK_BYTE) == 0;
+    /* While another process is at it, or owns the shard, the blocks' own checksums, which every commit
+    ** renews, have to do without a mark: as durable, with more to read after a power cut. */
+    task.may_mark = log_owns(shard->log, shard->id) &&
+                    atomic_load_explicit(&shard->lock_is_open, memory_order_acquire) &&
+                    platform->lock_byte(shard->lock.file.fd, CHECKPOINT_LOCK_BYTE) == 0;
     status = checkpoint_list(shard, list, &task, error);
     if (task.may_mark) {
-        (void)platform->unlock_byte(shard->lock.fd, CHECKPOINT_LOCK_BYTE);
+        (void)platform->unlock_byte(shard->lock.file.fd, CHECKPOINT_LOCK_BYTE);
     }
     segment_list_release(list);
     state_add(&shard->state, STATE_CHECKPOINT_COUNT, 1);

@@ -52,7 +52,7 @@ static comet_status groups_lock(comet_shard *shard, comet_error *error) {
         FORWARD(shard_lock_open(shard, error));
     }
     pthread_mutex_lock(&shard->groups_mutex);
-    result = platform->wait_byte(shard->lock.fd, GROUPS_LOCK_BYTE);
+    result = platform->wait_byte(shard->lock.file.fd, GROUPS_LOCK_BYTE);
     if (result != 0) {
         pthread_mutex_unlock(&shard->groups_mutex);
         return error_set(error, COMET_IO, -result, "cannot lock the groups of %s",
@@ -62,7 +62,7 @@ static comet_status groups_lock(comet_shard *shard, comet_error *error) {
 }
 
 static void groups_unlock(comet_shard *shard) {
-    (void)platform->unlock_byte(shard->lock.fd, GROUPS_LOCK_BYTE);
+    (void)platform->unlock_byte(shard->lock.file.fd, GROUPS_LOCK_BYTE);
     pthread_mutex_unlock(&shard->groups_mutex);
 }
 

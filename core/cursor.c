@@ -105,8 +105,9 @@ static void drop_snapshot(comet_cursor *cursor) {
     cursor->list = NULL;
 }
 
+/* After a fork everything is the parent's: the windows' mutex may be locked for ever. */
 void comet_cursor_close(comet_cursor *cursor) {
-    if (cursor != NULL) {
+    if (cursor != NULL && !log_is_forked(cursor->shard->log)) {
         merge_close(cursor->merge);
         drop_snapshot(cursor);
         entry_decoder_close(cursor->decoder);

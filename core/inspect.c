@@ -135,7 +135,7 @@ comet_status comet_shard_describe(comet_shard *shard, comet_shard_info *info, co
     made.segment_count = count;
     made.durable_offset = state_load(&shard->state, STATE_DURABLE_END);
     made.in_order = state_load(&shard->state, STATE_DISORDER_END) <= made.first_offset;
-    made.owner = lock_holder(&shard->lock);
+    made.owner = shard_writer(shard);
     *info = made;
     return COMET_OK;
 }

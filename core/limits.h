@@ -40,6 +40,9 @@
 /* Processes that may have one shard open for writing at once. */
 #define LOCK_SLOT_COUNT 4096u
 
+/* Processes that may have a slot in one log, where process_count does not say. */
+#define PROCESS_SLOT_COUNT 4096u
+
 /* A directory may hold this many shards, a shard this many segments, before opening refuses. */
 #define SHARD_COUNT_MAX 1000000u
 #define SEGMENT_COUNT_MAX 1000000u

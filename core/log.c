@@ -5,6 +5,7 @@
 **
 **     telemetry/
 **         comet.settings     what was set; a text file to read and edit
+**         comet.processes    process.c
 **         shard-0000/ ...    shard.c
 **
 ** The upkeep thread is started by the first commit that leaves something to make durable.  It sleeps
@@ -25,6 +26,7 @@
 #include "limits.h"
 #include "memory.h"
 #include "platform.h"
+#include "process.h"
 #include "replace.h"
 #include "settings.h"
 #include "shard.h"
@@ -35,6 +37,12 @@
 #define SHARD_DIGITS_MIN 4
 #define NANOSECONDS_PER_SECOND 1000000000
 
+/* A shard that a thread is opening, without the log's mutex. */
+typedef struct shard_opening {
+    struct shard_opening *next;
+    uint32_t id;
+} shard_opening;
+
 struct log_core {
     log_face face;
     log_core *next; /* in the registry */
@@ -44,9 +52,14 @@ struct log_core {
     bool readonly;
     char directory[PATH_BYTES_MAX];
 
-    pthread_mutex_t mutex; /* shards, settings, upkeep */
+    bool closes;           /* no handle is left: guarded by registry_mutex */
+
+    pthread_mutex_t mutex; /* shards, settings, seat, upkeep; never held across an fsync */
     comet_shard *shards;
+    shard_opening *openings;
+    pthread_cond_t opened; /* one of them is done */
     comet_settings settings;
+    process_seat seat;
     window_pool windows;
 
     pthread_cond_t wake;
@@ -75,25 +88,20 @@ static void before_fork(void) {
     for (log_core *log = registry; log != NULL; log = log->next) {
         pthread_mutex_lock(&log->mutex);
     }
+    slot_before_fork();
 }
 
 static void after_fork_in_parent(void) {
+    slot_after_fork_in_parent();
     for (log_core *log = registry; log != NULL; log = log->next) {
         pthread_mutex_unlock(&log->mutex);
     }
     pthread_mutex_unlock(&registry_mutex);
 }
 
-/* The child's copies of the lock files would keep the parent's locks alive after its death; all else
-** it inherits is left alone.  Its handles are dead. */
+/* All that the child inherits is left alone, but for the locks.  Its handles are dead. */
 static void after_fork_in_child(void) {
-    for (log_core *log = registry; log != NULL; log = log->next) {
-        for (comet_shard *shard = log->shards; shard != NULL; shard = shard->next) {
-            if (shard->lock.fd >= 0) {
-                (void)platform->close_file(shard->lock.fd);
-            }
-        }
-    }
+    slot_after_fork_in_child();
     registry = NULL;
     pthread_mutex_init(&registry_mutex, NULL);
     atomic_fetch_add(&log_fork_epoch, 1);
@@ -178,16 +186,47 @@ static comet_status store_settings(const log_core *log, const comet_settings *se
     return status;
 }
 
+/* process_id as far as it is known: as given, else the slot.  Alone, a process is number 0. */
+static int64_t process_id_in_force(const log_core *log) {
+    bool is_known = log->settings.given[COMET_PROCESS_ID] ||
+                    (log->seat.slot == PROCESS_NO_SLOT &&
+                     log->settings.value[COMET_PROCESS_COUNT] <= 1);
+
+    return is_known ? log->settings.value[COMET_PROCESS_ID] : log->seat.slot;
+}
+
+static void put_in_force(log_core *log, comet_setting setting, int64_t value) {
+    atomic_store_explicit(&log->face.values[setting], value, memory_order_relaxed);
+}
+
 static void apply_settings(log_core *log, const comet_settings *settings) {
     log->settings = *settings;
-    for (size_t i = 0; i < COMET_SETTING_COUNT; i++) {
-        atomic_store_explicit(&log->face.values[i], settings->value[i], memory_order_relaxed);
+    for (int i = 0; i < COMET_SETTING_COUNT; i++) {
+        if (i != COMET_PROCESS_ID) {
+            put_in_force(log, (comet_setting)i, settings->value[i]);
+        }
     }
+    put_in_force(log, COMET_PROCESS_ID, process_id_in_force(log));
+}
+
+/* The slot that this process holds is its process_id. */
+static comet_status check_slot(const log_core *log, const comet_settings *named,
+                               comet_error *error) {
+    if (named->given[COMET_PROCESS_ID] && log->seat.slot != PROCESS_NO_SLOT &&
+        named->value[COMET_PROCESS_ID] != log->seat.slot) {
+        return error_set(error, COMET_CONFLICT, 0,
+                         "process_id=%" PRId64 " contradicts slot %" PRId64
+                         " of this log, which this process holds; leave process_id out, or call "
+                         "comet_process_release() first",
+                         named->value[COMET_PROCESS_ID], log->seat.slot);
+    }
+    return COMET_OK;
 }
 
 /* Another handle's wish stands against a different one. */
 static comet_status check_conflict(const log_core *log, const comet_settings *named,
                                    comet_error *error) {
+    FORWARD(check_slot(log, named, error));
     for (const comet_log *other = log->handles; other != NULL; other = other->next) {
         for (int i = 0; i < COMET_SETTING_COUNT; i++) {
             if (named->given[i] && other->named.given[i] &&
@@ -231,17 +270,18 @@ static comet_status merge_settings(log_core *log, const comet_settings *named, c
     return COMET_OK;
 }
 
+static comet_status check_fork(const comet_log *log, comet_error *error) {
+    return log_is_forked(log->core) ? shard_refuse_process(error) : COMET_OK;
+}
+
 comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *value,
                                comet_error *error) {
+    FORWARD(check_fork(log, error));
     if (comet_setting_describe(setting) == NULL) {
         return error_set(error, COMET_NOT_FOUND, 0, "there is no setting number %d", (int)setting);
     }
     *value = log_value(log->core, setting);
     return COMET_OK;
-}
-
-static comet_status check_fork(const comet_log *log, comet_error *error) {
-    return log_is_forked(log->core) ? shard_refuse_process(error) : COMET_OK;
 }
 
 comet_status comet_log_configure(comet_log *log, const char *name, const char *text,
@@ -253,9 +293,73 @@ comet_status comet_log_configure(comet_log *log, const char *name, const char *t
     comet_settings_init(&wanted);
     FORWARD(comet_settings_set(&wanted, name, text, error));
     pthread_mutex_lock(&log->core->mutex);
-    status = merge_settings(log->core, &wanted, error);
+    status = check_slot(log->core, &wanted, error);
+    status = status != COMET_OK ? status : merge_settings(log->core, &wanted, error);
     pthread_mutex_unlock(&log->core->mutex);
     return status;
+}
+
+/* ---- Processes ---- */
+
+/* The slot that process_id names, where it was given; else the lowest free one. */
+static comet_status take_slot(log_core *log, int64_t *slot, comet_error *error) {
+    const comet_settings *settings = &log->settings;
+    comet_status status;
+    int64_t first = 0;
+    int64_t count;
+
+    if (log->readonly) {
+        return error_set(error, COMET_READONLY, 0,
+                         "%s is open for reading only, and who only reads has no process slot",
+                         log->directory);
+    }
+    pthread_mutex_lock(&log->mutex);
+    count = settings->value[COMET_PROCESS_COUNT] > 0 ? settings->value[COMET_PROCESS_COUNT]
+                                                     : PROCESS_SLOT_COUNT;
+    if (settings->given[COMET_PROCESS_ID]) {
+        first = settings->value[COMET_PROCESS_ID];
+        count = 1;
+    }
+    status = process_sit(&log->seat, log->directory, (uint32_t)first, (uint32_t)count, error);
+    if (status == COMET_OK) {
+        put_in_force(log, COMET_PROCESS_ID, process_id_in_force(log));
+        *slot = log->seat.slot;
+    }
+    pthread_mutex_unlock(&log->mutex);
+    return status;
+}
+
+comet_status log_process_id(log_core *log, int64_t *id, comet_error *error) {
+    int64_t known = log_value(log, COMET_PROCESS_ID);
+
+    if (known == PROCESS_NO_SLOT) {
+        return take_slot(log, id, error);
+    }
+    *id = known;
+    return COMET_OK;
+}
+
+bool log_owns(const log_core *log, uint32_t shard) {
+    int64_t count = log_value(log, COMET_PROCESS_COUNT);
+
+    return count <= 1 || shard % count == log_value(log, COMET_PROCESS_ID);
+}
+
+comet_status comet_process_id(comet_log *log, int64_t *slot, comet_error *error) {
+    FORWARD(check_fork(log, error));
+    return take_slot(log->core, slot, error);
+}
+
+comet_status comet_process_release(comet_log *log, bool *held, comet_error *error) {
+    log_core *core = log->core;
+
+    FORWARD(check_fork(log, error));
+    pthread_mutex_lock(&core->mutex);
+    *held = core->seat.slot != PROCESS_NO_SLOT;
+    process_rise(&core->seat);
+    put_in_force(core, COMET_PROCESS_ID, process_id_in_force(core));
+    pthread_mutex_unlock(&core->mutex);
+    return COMET_OK;
 }
 
 /* ---- Opening ---- */
@@ -304,6 +408,7 @@ static comet_status find_directory(const char *directory, unsigned flags, platfo
 static void core_free(log_core *log) {
     window_pool_close(&log->windows);
     pthread_cond_destroy(&log->wake);
+    pthread_cond_destroy(&log->opened);
     pthread_mutex_destroy(&log->mutex);
     memory_release(log);
 }
@@ -318,6 +423,7 @@ static comet_status core_new(const char *directory, const platform_info *info, b
     if (made == NULL) {
         return memory_failed(error, sizeof *made);
     }
+    process_seat_init(&made->seat);
     made->device = info->device;
     made->inode = info->inode;
     made->readonly = readonly;
@@ -326,6 +432,7 @@ static comet_status core_new(const char *directory, const platform_info *info, b
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&made->wake, &attributes);
+    pthread_cond_init(&made->opened, NULL);
     pthread_condattr_destroy(&attributes);
     window_pool_open(&made->windows, 0);
     comet_settings_init(&made->settings);
@@ -351,7 +458,7 @@ static comet_status core_get(const char *directory, unsigned flags, log_core **l
     FORWARD(find_directory(directory, flags, &info, error));
     for (log_core *found = registry; found != NULL; found = found->next) {
         if (found->device == info.device && found->inode == info.inode &&
-            found->readonly == readonly) {
+            found->readonly == readonly && !found->closes) {
             *log = found;
             return COMET_OK;
         }
@@ -414,6 +521,48 @@ comet_status comet_log_open(const char *directory, unsigned flags, const comet_s
 
 /* ---- Shards ---- */
 
+static comet_shard *find_shard(const log_core *log, uint32_t id) {
+    comet_shard *shard = log->shards;
+
+    while (shard != NULL && shard->id != id) {
+        shard = shard->next;
+    }
+    return shard;
+}
+
+static bool is_opening(const log_core *log, uint32_t id) {
+    const shard_opening *opening = log->openings;
+
+    while (opening != NULL && opening->id != id) {
+        opening = opening->next;
+    }
+    return opening != NULL;
+}
+
+/* Under log->mutex, which is given up meanwhile: opening may have to make or to repair the shard, and
+** what has to do with other shards does not wait for that. */
+static comet_status open_anew(log_core *log, uint32_t id, bool create, comet_shard **shard,
+                              comet_error *error) {
+    shard_opening self = {log->openings, id};
+    shard_opening **link = &log->openings;
+    comet_status status;
+
+    log->openings = &self;
+    pthread_mutex_unlock(&log->mutex);
+    status = shard_new(log, id, create, shard, error);
+    pthread_mutex_lock(&log->mutex);
+    while (*link != &self) {
+        link = &(*link)->next;
+    }
+    *link = self.next;
+    pthread_cond_broadcast(&log->opened);
+    if (status == COMET_OK) {
+        (*shard)->next = log->shards;
+        log->shards = *shard;
+    }
+    return status;
+}
+
 comet_status comet_shard_open(comet_log *log, uint32_t id, bool create, comet_shard **shard,
                               comet_error *error) {
     log_core *core = log->core;
@@ -422,37 +571,49 @@ comet_status comet_shard_open(comet_log *log, uint32_t id, bool create, comet_sh
 
     FORWARD(check_fork(log, error));
     pthread_mutex_lock(&core->mutex);
-    found = core->shards;
-    while (found != NULL && found->id != id) {
-        found = found->next;
+    while (is_opening(core, id)) {
+        pthread_cond_wait(&core->opened, &core->mutex);
     }
+    found = find_shard(core, id);
     if (found == NULL) {
-        status = shard_new(core, id, create, &found, error);
-        if (status == COMET_OK) {
-            found->next = core->shards;
-            core->shards = found;
-        }
+        status = open_anew(core, id, create, &found, error);
     }
     if (status == COMET_OK) {
         found->handles++;
+        found->opened_count++;
         *shard = found;
     }
     pthread_mutex_unlock(&core->mutex);
     return status;
 }
 
+/* Under core->mutex, by the last who has the shard open.  It stays open, and in the list, while it is
+** settled without the mutex: who opens it meanwhile gets it as it is, and then it is settled once
+** more if that one has closed it too. */
+static void settle_last(log_core *core, comet_shard *shard) {
+    unsigned seen;
+
+    do {
+        seen = shard->opened_count;
+        pthread_mutex_unlock(&core->mutex);
+        shard_settle(shard);
+        pthread_mutex_lock(&core->mutex);
+    } while (shard->handles == 1 && shard->opened_count != seen);
+}
+
 void comet_shard_close(comet_shard *shard) {
     log_core *core;
     comet_shard **link;
-    bool last;
 
     if (shard == NULL || log_is_forked(shard->log)) {
         return;
     }
     core = shard->log;
     pthread_mutex_lock(&core->mutex);
-    last = --shard->handles == 0;
-    if (last) {
+    if (shard->handles == 1) {
+        settle_last(core, shard);
+    }
+    if (--shard->handles == 0) {
         for (link = &core->shards; *link != shard;) {
             link = &(*link)->next;
         }
@@ -578,7 +739,8 @@ static void checkpoint_all(log_core *log) {
 
     while (shard != NULL) {
         uint64_t next = (uint64_t)shard->id + 1;
-        if (shard->home.writable) {
+        if (shard->home.writable &&
+            (log_owns(log, shard->id) || atomic_load(&shard->acks_pending))) {
             (void)checkpoint_shard(shard, true, NULL); /* tried again at the next interval */
         }
         comet_shard_close(shard);
@@ -678,10 +840,11 @@ static void upkeep_stop(log_core *log) {
 
 /* ---- Closing ---- */
 
+/* The core stays known, to fork() too, until its thread has ended; who opens the log meanwhile gets
+** another one, with a slot of its own. */
 void comet_log_close(comet_log *log) {
     log_core *core;
     comet_log **link;
-    bool last;
 
     if (log == NULL || log_is_forked(log->core)) {
         return;
@@ -693,15 +856,20 @@ void comet_log_close(comet_log *log) {
         link = &(*link)->next;
     }
     *link = log->next;
-    last = core->handles == NULL;
+    if (core->handles == NULL) {
+        core->closes = true;
+        process_rise(&core->seat);
+    }
     pthread_mutex_unlock(&core->mutex);
-    if (last) {
-        core_unregister(core);
+    memory_release(log);
+    if (!core->closes) {
+        pthread_mutex_unlock(&registry_mutex);
+        return;
     }
     pthread_mutex_unlock(&registry_mutex);
-    memory_release(log);
-    if (last) {
-        upkeep_stop(core);
-        core_free(core);
-    }
+    upkeep_stop(core);
+    pthread_mutex_lock(&registry_mutex);
+    core_unregister(core);
+    pthread_mutex_unlock(&registry_mutex);
+    core_free(core);
 }

@@ -39,6 +39,14 @@ const char *log_directory(const log_core *log);
 bool log_is_readonly(const log_core *log);
 window_pool *log_windows(log_core *log);
 
+/* This process's number among those that share the log: process_id as it was given, else its slot,
+** which is taken now if it is not held.  COMET_BUSY: others have them all. */
+comet_status log_process_id(log_core *log, int64_t *id, comet_error *error);
+
+/* Whether a shard is this process's to write and to look after: it is, unless process_count gives it to
+** another.  A process that has no number yet has no shard. */
+bool log_owns(const log_core *log, uint32_t shard);
+
 /* `pending` entries of a shard are committed and not durable: see that somebody makes them so. */
 void log_wake_upkeep(log_core *log, uint64_t pending);
 

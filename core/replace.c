@@ -27,7 +27,6 @@ comet_status replace_file(const char *directory, const char *name, const void *b
                           bool durable, comet_error *error) {
     char path[PATH_BYTES_MAX];
     char beside[PATH_BYTES_MAX];
-    comet_status status = COMET_IO;
     int result;
     int length = snprintf(path, sizeof path, "%s/%s", directory, name);
 
@@ -52,10 +51,5 @@ comet_status replace_file(const char *directory, const char *name, const void *b
     if (result != -EEXIST) {
         (void)platform->remove_file(beside);
     }
-    if (result == -ENOSPC || result == -EDQUOT) {
-        status = COMET_FULL;
-    } else if (result == -EACCES || result == -EROFS || result == -EPERM) {
-        status = COMET_READONLY;
-    }
-    return error_set(error, status, -result, "cannot write %s", path);
+    return error_set(error, status_of_refusal(result), -result, "cannot write %s", path);
 }

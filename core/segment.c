@@ -483,6 +483,17 @@ comet_status segment_list_new(size_t count, segment_list **list, comet_error *er
     return COMET_OK;
 }
 
+comet_status segment_list_copy(const segment_list *from, size_t count, size_t room,
+                               segment_list **list, comet_error *error) {
+    assert(count <= from->count);
+    FORWARD(segment_list_new(count + room, list, error));
+    for (size_t i = 0; i < count; i++) {
+        (*list)->items[i] = from->items[i];
+        segment_retain((*list)->items[i].file);
+    }
+    return COMET_OK;
+}
+
 void segment_list_retain(segment_list *list) {
     atomic_fetch_add_explicit(&list->references, 1, memory_order_relaxed);
 }

@@ -165,6 +165,9 @@ typedef struct segment_list {
 
 /* A list of `count` items with no files; fill it, then share it. */
 comet_status segment_list_new(size_t count, segment_list **list, comet_error *error);
+/* The first `count` items of `from`, and `room` empty ones behind. */
+comet_status segment_list_copy(const segment_list *from, size_t count, size_t room,
+                               segment_list **list, comet_error *error);
 void segment_list_retain(segment_list *list);
 void segment_list_release(segment_list *list); /* and its files; NULL is fine */
 

@@ -155,13 +155,11 @@ comet_status shard_lock_open(comet_shard *shard, comet_error *error) {
     pthread_mutex_lock(&shard->mutex);
     if (!atomic_load(&shard->lock_is_open)) {
         char path[PATH_BYTES_MAX];
-        shard_lock made;
         status = shard_path(shard, LOCK_NAME, path, error);
         if (status == COMET_OK) {
-            status = lock_open(path, &made, error);
+            status = lock_open(path, &shard->lock, error);
         }
         if (status == COMET_OK) {
-            shard->lock = made;
             atomic_store_explicit(&shard->lock_is_open, true, memory_order_release);
         }
     }
@@ -174,6 +172,12 @@ comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *e
         FORWARD(shard_lock_open(shard, error));
     }
     return lock_take(&shard->lock, took_over, error);
+}
+
+uint32_t shard_writer(const comet_shard *shard) {
+    char path[PATH_BYTES_MAX];
+
+    return shard_path(shard, LOCK_NAME, path, NULL) == COMET_OK ? lock_holder(path) : 0;
 }
 
 /* The name is the identity: 4 digits at least, more where needed. */
@@ -218,7 +222,11 @@ static comet_status recover(comet_shard *shard, comet_error *error) {
         FORWARD(state_detach(&shard->state, error));
         return recovery_run(shard, error);
     }
-    FORWARD(shard_lock_take(shard, &took_over, error));
+    status = shard_lock_take(shard, &took_over, error);
+    if (status == COMET_BUSY && state_is_trusted(&shard->state)) {
+        return COMET_OK; /* who writes there has made it right */
+    }
+    FORWARD(status);
     if (state_is_trusted(&shard->state) && !took_over) {
         lock_give(&shard->lock);
         return COMET_OK;
@@ -227,7 +235,7 @@ static comet_status recover(comet_shard *shard, comet_error *error) {
     if (status == COMET_OK) {
         consumer_recover(shard);
     }
-    lock_give(&shard->lock);
+    lock_give_back(&shard->lock, took_over && status != COMET_OK);
     return status;
 }
 
@@ -260,10 +268,11 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     made->home.shard = id;
     made->home.writable = !log_is_readonly(log);
     atomic_init(&made->home.bytes_max, (uint64_t)log_value(log, COMET_MAX_FILE_SIZE));
-    made->state.fd = made->lock.fd = -1;
+    made->state.fd = made->lock.file.fd = -1;
     made->list_generation = NEVER_LOADED;
     pthread_mutex_init(&made->mutex, NULL);
     pthread_mutex_init(&made->checkpoint_mutex, NULL);
+    pthread_mutex_init(&made->settling_mutex, NULL);
     pthread_mutex_init(&made->groups_mutex, NULL);
     status = segment_list_new(0, &list, error);
     atomic_init(&made->list, list);
@@ -282,7 +291,6 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
         segment_list_release(list);
     }
     if (status != COMET_OK) {
-        made->home.writable = false; /* nothing is to be saved */
         shard_free(made);
         return status;
     }
@@ -292,39 +300,63 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
 
 /* ---- Closing ---- */
 
-/* Leave the shard as the Go package likes it: index.bin up to date, the last file cut to its data.
-** Another process at work will do it in its turn. */
-static void close_cleanly(comet_shard *shard) {
+/* index.bin up to date, the last file cut to its data: as the Go package likes it.  Needs the writer's
+** lock. */
+static comet_status tidy_files(comet_shard *shard) {
+    const write_tail *tail = &shard->tail;
+    segment_list *list;
+    segment_item *item;
+    comet_status status;
+
+    FORWARD(writer_load_tail(shard, NULL));
+    if (tail->segment_count == 0) {
+        return COMET_OK;
+    }
+    /* Others read the present list. */
+    FORWARD(segment_list_copy(shard->tail_list, tail->segment_count, 0, &list, NULL));
+    item = &list->items[tail->segment_count - 1];
+    status = index_tail_is_empty(&tail->index)
+                 ? COMET_OK
+                 : writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
+                                        &item->facts, NULL);
+    if (status == COMET_OK) {
+        status = shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position,
+                                     NULL);
+    }
+    /* Cut only once the others have been told: they store into mappings of the file. */
+    if (status == COMET_OK) {
+        status = segment_cut(item->file, tail->index.position, NULL);
+    }
+    shard->tail_is_loaded = false; /* its list is not the one in force any more */
+    segment_list_release(list);
+    return status;
+}
+
+/* Another process at work, or the one that owns the shard, will do it in its turn. */
+void shard_settle(comet_shard *shard) {
     bool durable = log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF;
-    write_tail *tail = &shard->tail;
     bool took_over;
 
-    if (!atomic_load(&shard->lock_is_open) || checkpoint_shard(shard, durable, NULL) != COMET_OK ||
-        lock_take(&shard->lock, &took_over, NULL) != COMET_OK) {
+    if (!shard->home.writable || !log_owns(shard->log, shard->id) ||
+        !atomic_load(&shard->lock_is_open) || checkpoint_shard(shard, durable, NULL) != COMET_OK) {
         return;
     }
-    if (took_over || writer_load_tail(shard, NULL) != COMET_OK || tail->segment_count == 0) {
-        lock_give(&shard->lock);
-        return;
-    }
-    segment_list *list = shard->list;
-    segment_item *item = &list->items[tail->segment_count - 1];
-    if (index_tail_is_empty(&tail->index) ||
-        writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
-                             &item->facts, NULL) == COMET_OK) {
-        /* Cut only once the others have been told: they store into mappings of the file. */
-        if (shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position, NULL) ==
-            COMET_OK) {
-            (void)segment_cut(item->file, tail->index.position, NULL);
+    pthread_mutex_lock(&shard->settling_mutex);
+    if (lock_take(&shard->lock, &took_over, NULL) == COMET_OK) {
+        if (!took_over) {
+            (void)tidy_files(shard);
         }
+        lock_give_back(&shard->lock, took_over);
     }
-    lock_give(&shard->lock);
+    pthread_mutex_unlock(&shard->settling_mutex);
+}
+
+void shard_await_settling(comet_shard *shard) {
+    pthread_mutex_lock(&shard->settling_mutex);
+    pthread_mutex_unlock(&shard->settling_mutex);
 }
 
 void shard_free(comet_shard *shard) {
-    if (shard->home.writable && !log_is_forked(shard->log)) {
-        close_cleanly(shard);
-    }
     append_room_close(&shard->room);
     segment_list_release(shard->tail_list);
     segment_list_release(shard->list);
@@ -334,6 +366,7 @@ void shard_free(comet_shard *shard) {
     state_close(&shard->state);
     offsets_close(shard->groups);
     pthread_mutex_destroy(&shard->groups_mutex);
+    pthread_mutex_destroy(&shard->settling_mutex);
     pthread_mutex_destroy(&shard->checkpoint_mutex);
     pthread_mutex_destroy(&shard->mutex);
     memory_release(shard);

@@ -62,6 +62,7 @@ struct comet_shard {
     log_core *log;
     comet_shard *next; /* in the log's list */
     unsigned handles;  /* guarded by the log's mutex */
+    unsigned opened_count; /* how often it was opened; guarded by it too */
     uint32_t id;
     segment_home home;
     shard_state state;
@@ -73,6 +74,7 @@ struct comet_shard {
     atomic_bool lock_is_open; /* set last: whoever sees it sees the lock whole */
 
     pthread_mutex_t checkpoint_mutex;
+    pthread_mutex_t settling_mutex; /* held while this process has the writer's lock to settle it */
 
     write_tail tail;
     segment_list *tail_list;  /* that the tail belongs to; NULL until it is loaded */
@@ -92,7 +94,10 @@ struct comet_shard {
 
 comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **shard,
                        comet_error *error);
-/* Checkpoint, save the manifest, cut the files (as far as no writer is at work), and release. */
+/* Checkpoint, save the manifest and cut the last file, as far as no writer is at work.  The shard stays
+** usable; any thread. */
+void shard_settle(comet_shard *shard);
+/* Release it as it is. */
 void shard_free(comet_shard *shard);
 
 /* ---- shard.c: for its sisters ---- */
@@ -119,6 +124,12 @@ comet_status shard_lock_open(comet_shard *shard, comet_error *error);
 
 /* The writer's lock, its file opened when first needed. */
 comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *error);
+
+/* The process that writes now, 0 when none does. */
+uint32_t shard_writer(const comet_shard *shard);
+
+/* If this process is settling the shard just now, and has the writer's lock for that, wait for it. */
+void shard_await_settling(comet_shard *shard);
 
 /* "<directory>/<name>" of this shard. */
 comet_status shard_path(const comet_shard *shard, const char *name, char path[PATH_BYTES_MAX],

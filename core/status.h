@@ -24,6 +24,12 @@ static inline comet_status status_of_failure(int result) {
     return result == -ENOSPC || result == -EDQUOT ? COMET_FULL : COMET_IO;
 }
 
+/* What it means that a file could not be made or opened for writing. */
+static inline comet_status status_of_refusal(int result) {
+    return result == -EACCES || result == -EROFS || result == -EPERM ? COMET_READONLY
+                                                                     : status_of_failure(result);
+}
+
 /* Fill *error (may be NULL) and return `status`, so that one can write `return error_set(...)`.
 ** With `system_errno` not 0, ": " and the system's text for it are appended.  A message that is too
 ** long is cut.  Arguments may point into error->message.  errno is left as it was. */

@@ -15,11 +15,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "log.h"
 #include "memory.h"
 #include "platform.h"
+#include "process.h"
 #include "shard.h"
 #include "status.h"
 
@@ -85,14 +87,9 @@ static comet_status trim_list(comet_shard *shard, segment_list **list, uint64_t 
     if (count == (*list)->count) {
         return COMET_OK;
     }
-    FORWARD(segment_list_new(count, &trimmed, error));
-    for (size_t i = 0; i < (*list)->count; i++) {
-        if (i < count) {
-            trimmed->items[i] = (*list)->items[i];
-            segment_retain(trimmed->items[i].file);
-        } else {
-            (void)segment_remove((*list)->items[i].file, NULL);
-        }
+    FORWARD(segment_list_copy(*list, count, 0, &trimmed, error));
+    for (size_t i = count; i < (*list)->count; i++) {
+        (void)segment_remove((*list)->items[i].file, NULL);
     }
     shard_set_list(shard, trimmed, shard->list_generation);
     shard->manifest_is_stale = true;
@@ -156,15 +153,25 @@ static void txn_end(comet_txn *txn) {
 /* With several processes each may write its own shards only. */
 static comet_status check_owner(const comet_shard *shard, comet_error *error) {
     int64_t count = log_value(shard->log, COMET_PROCESS_COUNT);
-    int64_t own = log_value(shard->log, COMET_PROCESS_ID);
+    int64_t own = 0;
+    uint32_t owner;
+    char who[64] = "";
 
-    if (count > 1 && shard->id % count != own) {
-        return error_set(error, COMET_READONLY, 0,
-                         "shard %u belongs to process_id %" PRId64 " of %" PRId64
-                         "; this process is %" PRId64,
-                         shard->id, shard->id % count, count, own);
+    if (log_owns(shard->log, shard->id)) {
+        return COMET_OK;
     }
-    return COMET_OK;
+    FORWARD(log_process_id(shard->log, &own, error));
+    if (count <= 1 || shard->id % count == own) {
+        return COMET_OK;
+    }
+    owner = process_holder(log_directory(shard->log), (uint32_t)(shard->id % count));
+    if (owner != 0) {
+        (void)snprintf(who, sizeof who, ", which is process %" PRIu32, owner);
+    }
+    return error_set(error, COMET_READONLY, 0,
+                     "shard %u belongs to process_id %" PRId64 " of %" PRId64
+                     "%s; this process is %" PRId64 ": write to its own shards, or let it write",
+                     shard->id, shard->id % count, count, who, own);
 }
 
 static comet_status txn_ready(comet_shard *shard, bool took_over, comet_error *error) {
@@ -190,10 +197,15 @@ comet_status comet_txn_begin(comet_shard *shard, comet_txn **out, comet_error *e
                          shard->id, log_directory(shard->log));
     }
     FORWARD(check_owner(shard, error));
-    FORWARD(shard_lock_take(shard, &took_over, error));
+    status = shard_lock_take(shard, &took_over, error);
+    if (status == COMET_BUSY) {
+        shard_await_settling(shard);
+        status = shard_lock_take(shard, &took_over, error);
+    }
+    FORWARD(status);
     status = txn_ready(shard, took_over, error);
     if (status != COMET_OK) {
-        lock_give(&shard->lock);
+        lock_give_back(&shard->lock, took_over);
         return status;
     }
     txn->shard = shard;
@@ -213,12 +225,7 @@ static comet_status txn_relist(comet_txn *txn, size_t count, const segment_item 
                                comet_error *error) {
     segment_list *list;
 
-    assert(count <= txn->list->count);
-    FORWARD(segment_list_new(count + (added != NULL ? 1 : 0), &list, error));
-    for (size_t i = 0; i < count; i++) {
-        list->items[i] = txn->list->items[i];
-        segment_retain(list->items[i].file);
-    }
+    FORWARD(segment_list_copy(txn->list, count, added != NULL ? 1 : 0, &list, error));
     if (added != NULL) {
         list->items[count] = *added;
     }

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "group_place.h"
+#include "patience.h"
 #include "report.h"
 
 /* Directories that nftw() may hold open at once; deeper trees are walked all the same. */
@@ -22,6 +24,7 @@ connection *connection_new(sqlite3 *db, bool readonly) {
         made->db = db;
         made->readonly = readonly;
         made->references = 1;
+        made->process = getpid();
     }
     return made;
 }
@@ -78,10 +81,10 @@ void connection_release(void *shared) {
         used->logs = log->next;
         close_log(log);
     }
-    if (used->private_directory != NULL) {
+    if (used->private_directory != NULL && used->process == getpid()) {
         nftw(used->private_directory, remove_entry, REMOVE_DESCRIPTORS_MAX, FTW_DEPTH | FTW_PHYS);
-        sqlite3_free(used->private_directory);
     }
+    sqlite3_free(used->private_directory);
     sqlite3_free(used->transaction.acks);
     group_place_free(used->place);
     sqlite3_free(used);
@@ -301,9 +304,14 @@ comet_status connection_log(connection *used, const char *directory, bool create
 
     for (opened = used->logs; opened != NULL; opened = opened->next) {
         if (strcmp(opened->directory, directory) == 0) {
-            *log = opened;
+            *log = opened; /* the core refuses it after a fork */
             return COMET_OK;
         }
+    }
+    if (used->process != getpid()) {
+        return failure_set(error, COMET_MISUSE,
+                           "this connection was opened before fork(): open another one in this "
+                           "process");
     }
     opened = sqlite3_malloc64(sizeof *opened);
     if (opened == NULL) {
@@ -362,6 +370,7 @@ static comet_status adopt_shard(connection *used, open_log *log, comet_shard *sh
 
 comet_status connection_shard(connection *used, const char *directory, uint32_t id, bool create,
                               open_shard **shard, comet_error *error) {
+    patience waiting = patience_for(used->db);
     open_log *log;
     comet_shard *handle = NULL;
     comet_status status = connection_log(used, directory, create, &log, error);
@@ -375,7 +384,9 @@ comet_status connection_shard(connection *used, const char *directory, uint32_t 
             return COMET_OK;
         }
     }
-    status = comet_shard_open(log->log, id, create && !used->readonly, &handle, error);
+    do {
+        status = comet_shard_open(log->log, id, create && !used->readonly, &handle, error);
+    } while (status == COMET_BUSY && patience_nap(&waiting));
     if (status != COMET_OK) {
         return status;
     }

@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "comet.h"
 #include "sqlite.h"
@@ -83,6 +84,7 @@ typedef struct connection {
     int references; /* modules, functions and virtual tables */
     bool readonly;  /* sqlite3_cometreadonly_init */
     bool trusts_schema;
+    pid_t process; /* that opened it: after a fork, the logs are that one's */
     open_log *logs;
     named_table *tables;
     unsigned tables_epoch;     /* changes when a table comes or goes */

@@ -1,4 +1,5 @@
-/* functions.c -- comet_sync, comet_ns, comet_time, comet_trust_schema, comet_version, comet_debug.
+/* functions.c -- comet_sync, comet_process_id and _release, comet_ns, comet_time, comet_trust_schema,
+** comet_version, comet_debug.
 **
 ** Decides: their arguments, and what each is allowed in: functions with side effects are
 ** DIRECTONLY, so that views and triggers of a hostile database file cannot call them.
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "instant.h"
+#include "patience.h"
 #include "report.h"
 #include "values.h"
 
@@ -15,6 +17,7 @@
 
 static comet_status sync_target(connection *used, const log_target *target, const uint32_t *id,
                                 comet_error *error) {
+    patience waiting = patience_for(used->db);
     open_log *log = NULL;
     open_shard *shard = NULL;
     comet_status status;
@@ -24,7 +27,13 @@ static comet_status sync_target(connection *used, const log_target *target, cons
         return status == COMET_OK ? comet_shard_sync(shard->shard, error) : status;
     }
     status = connection_log(used, target->directory, false, &log, error);
-    return status == COMET_OK ? comet_log_sync(log->log, error) : status;
+    if (status != COMET_OK) {
+        return status;
+    }
+    do {
+        status = comet_log_sync(log->log, error);
+    } while (status == COMET_BUSY && patience_nap(&waiting));
+    return status;
 }
 
 static comet_status sync_arguments(connection *used, int count, sqlite3_value **arguments,
@@ -58,6 +67,72 @@ static void sync_function(sqlite3_context *context, int count, sqlite3_value **a
     comet_error error;
 
     if (sync_arguments(sqlite3_user_data(context), count, arguments, &error) != COMET_OK) {
+        report_to_function(context, &error);
+    }
+}
+
+/* ---- comet_process_id([log]), comet_process_release([log]) ------------------------------------ */
+
+/* The first argument's log; it is made where it is missing, as by a first INSERT: workers ask for their
+** slot before any of them has written. */
+static comet_status process_log(sqlite3_context *context, int count, sqlite3_value **arguments,
+                                comet_log **log, comet_error *error) {
+    connection *used = sqlite3_user_data(context);
+    const char *reference = NULL;
+    open_log *opened = NULL;
+    log_target target;
+    comet_status status = COMET_OK;
+
+    if (used->readonly) {
+        return failure_set(error, COMET_READONLY,
+                           "this connection only reads, and who only reads has no process slot");
+    }
+    if (count > 0) {
+        status = value_text(arguments[0], "the log", &reference, error);
+    }
+    if (status == COMET_OK) {
+        status = connection_resolve(used, reference, &target, error);
+    }
+    if (status == COMET_OK) {
+        status = connection_log(used, target.directory, true, &opened, error);
+        log_target_clear(&target);
+    }
+    if (status == COMET_OK) {
+        *log = opened->log;
+    }
+    return status;
+}
+
+static void process_id_function(sqlite3_context *context, int count, sqlite3_value **arguments) {
+    comet_log *log = NULL;
+    comet_error error;
+    int64_t slot = -1;
+    comet_status status = process_log(context, count, arguments, &log, &error);
+
+    if (status == COMET_OK) {
+        status = comet_process_id(log, &slot, &error);
+        status = status == COMET_BUSY ? COMET_OK : status;
+    }
+    if (status == COMET_OK) {
+        sqlite3_result_int64(context, slot);
+    } else {
+        report_to_function(context, &error);
+    }
+}
+
+static void process_release_function(sqlite3_context *context, int count,
+                                     sqlite3_value **arguments) {
+    comet_log *log = NULL;
+    comet_error error;
+    bool held = false;
+    comet_status status = process_log(context, count, arguments, &log, &error);
+
+    if (status == COMET_OK) {
+        status = comet_process_release(log, &held, &error);
+    }
+    if (status == COMET_OK) {
+        sqlite3_result_int(context, held ? 1 : 0);
+    } else {
         report_to_function(context, &error);
     }
 }
@@ -213,6 +288,10 @@ int functions_register(connection *used) {
         {"comet_sync", 0, SQLITE_DIRECTONLY, sync_function},
         {"comet_sync", 1, SQLITE_DIRECTONLY, sync_function},
         {"comet_sync", 2, SQLITE_DIRECTONLY, sync_function},
+        {"comet_process_id", 0, SQLITE_DIRECTONLY, process_id_function},
+        {"comet_process_id", 1, SQLITE_DIRECTONLY, process_id_function},
+        {"comet_process_release", 0, SQLITE_DIRECTONLY, process_release_function},
+        {"comet_process_release", 1, SQLITE_DIRECTONLY, process_release_function},
         {"comet_ns", -1, 0, ns_function},
         {"comet_time", 1, SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, time_function},
         {"comet_trust_schema", 0, SQLITE_DIRECTONLY, trust_schema_function},

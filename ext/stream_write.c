@@ -6,6 +6,7 @@
 */
 #include <string.h>
 
+#include "patience.h"
 #include "report.h"
 #include "row.h"
 #include "scan.h"
@@ -13,6 +14,21 @@
 
 static uint32_t shard_count(const stream_table *table) {
     return table->shards > 0 ? table->shards : COMET_STREAM_SHARDS;
+}
+
+/* This process's number; where it was not given one, a slot is taken, or waited for. */
+static comet_status own_process_id(stream_table *table, open_log *log, int64_t *id,
+                                   comet_error *error) {
+    patience waiting = patience_for(table->common.connection->db);
+    comet_status status = comet_log_setting(log->log, COMET_PROCESS_ID, id, error);
+
+    while (status == COMET_OK && *id < 0) {
+        status = comet_process_id(log->log, id, error);
+        if (status == COMET_BUSY && patience_nap(&waiting)) {
+            status = COMET_OK;
+        }
+    }
+    return status;
 }
 
 static comet_status route(stream_table *table, open_log *log, sqlite3_value *key, uint32_t *id,
@@ -24,7 +40,7 @@ static comet_status route(stream_table *table, open_log *log, sqlite3_value *key
     comet_status status = comet_log_setting(log->log, COMET_PROCESS_COUNT, &process_count, error);
 
     if (status == COMET_OK && process_count > 1) {
-        status = comet_log_setting(log->log, COMET_PROCESS_ID, &process_id, error);
+        status = own_process_id(table, log, &process_id, error);
     }
     if (status != COMET_OK) {
         return status;

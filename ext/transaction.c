@@ -5,10 +5,7 @@
 #include <stddef.h>
 
 #include "acks.h"
-
-/* Naps between two tries to become the writer: short at first, as most transactions are. */
-#define NAP_MS_MIN 1
-#define NAP_MS_MAX 25
+#include "patience.h"
 
 void transaction_join(connection *used, bool *joined) {
     if (!*joined) {
@@ -30,47 +27,17 @@ bool transaction_depends_on(const connection *used, bool joined) {
            (used->transaction.writing != NULL || used->transaction.ack_count > 0);
 }
 
-/* Asked only when somebody must wait, as it takes a statement. */
-static int busy_timeout_ms(sqlite3 *db) {
-    sqlite3_stmt *statement = NULL;
-    int timeout_ms = 0;
-
-    if (sqlite3_prepare_v2(db, "PRAGMA busy_timeout", -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW) {
-        timeout_ms = sqlite3_column_int(statement, 0);
-    }
-    sqlite3_finalize(statement);
-    return timeout_ms;
-}
-
-static comet_status begin_patiently(sqlite3 *db, comet_shard *shard, comet_txn **txn,
-                                    comet_error *error) {
-    comet_status status = comet_txn_begin(shard, txn, error);
-    int nap_ms = NAP_MS_MIN;
-    int left_ms;
-
-    if (status != COMET_BUSY) {
-        return status;
-    }
-    left_ms = busy_timeout_ms(db);
-    while (status == COMET_BUSY && left_ms > 0) {
-        nap_ms = nap_ms < left_ms ? nap_ms : left_ms;
-        sqlite3_sleep(nap_ms);
-        left_ms -= nap_ms;
-        nap_ms = nap_ms * 2 < NAP_MS_MAX ? nap_ms * 2 : NAP_MS_MAX;
-        status = comet_txn_begin(shard, txn, error);
-    }
-    return status;
-}
-
 comet_status transaction_begin(connection *used, open_shard *shard, comet_error *error) {
+    patience waiting = patience_for(used->db);
     comet_txn *txn = NULL;
     comet_status status;
 
     if (shard->txn != NULL) {
         return COMET_OK;
     }
-    status = begin_patiently(used->db, shard->shard, &txn, error);
+    do {
+        status = comet_txn_begin(shard->shard, &txn, error);
+    } while (status == COMET_BUSY && patience_nap(&waiting));
     for (int level = 0; status == COMET_OK && level < used->transaction.depth; level++) {
         status = comet_txn_savepoint(txn, level, error);
     }

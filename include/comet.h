@@ -220,11 +220,25 @@ COMET_API void comet_log_close(comet_log *log);
 /* The directory's absolute path, as long as the handle is open. */
 COMET_API const char *comet_log_directory(const comet_log *log);
 
-/* The value in force, and change it for every process (stored ones) or this one. */
+/* The value in force, and change it for every process (stored ones) or this one.  process_id is -1 where
+** process_count is above 1 and this process has neither been given one nor taken a slot. */
 COMET_API comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *value,
                                          comet_error *error);
 COMET_API comet_status comet_log_configure(comet_log *log, const char *name, const char *text,
                                            comet_error *error);
+
+/* This process's slot among the processes of the log: 0, 1, 2 ..., unique among those that live, the
+** lowest that is free.  Taken by the first call, and the same until comet_process_release(), until the
+** last handle of the log closes, or until the process ends; a dead process's slot is free at once.
+** There are process_count slots, 4096 where that is 0.  Unless process_id is given, the slot is the
+** process's process_id; where it is given, that is the slot asked for.
+**
+** With a process_count above 1 and no process_id, the first transaction takes a slot by itself.
+** Errors: COMET_BUSY, all are taken (the message names the processes); COMET_READONLY, COMET_IO. */
+COMET_API comet_status comet_process_id(comet_log *log, int64_t *slot, comet_error *error);
+
+/* Give the slot back.  *held: whether there was one. */
+COMET_API comet_status comet_process_release(comet_log *log, bool *held, comet_error *error);
 
 /* The ids of all shards that stand in the directory, ascending.  Release *ids with comet_free(). */
 COMET_API comet_status comet_log_shards(comet_log *log, uint32_t **ids, size_t *count,
@@ -237,7 +251,8 @@ COMET_API comet_status comet_log_sync(comet_log *log, comet_error *error);
 
 /* Open one shard; counted per log.  A shard that does not exist: COMET_NOT_FOUND, unless `create`.
 ** O(1) in the number of entries.  Within a process there is one comet_shard for a shard: every handle
-** of the log gives the same pointer.  Release with comet_shard_close(). */
+** of the log gives the same pointer.  Never waits for a writer: COMET_BUSY only where the shard must be
+** made or repaired and another process is at that.  Release with comet_shard_close(). */
 COMET_API comet_status comet_shard_open(comet_log *log, uint32_t id, bool create,
                                         comet_shard **shard, comet_error *error);
 COMET_API void comet_shard_close(comet_shard *shard);
@@ -306,7 +321,8 @@ COMET_API uint64_t comet_shard_estimate(comet_shard *shard, uint64_t offset_firs
 
 /* Become the writer of `shard`, until publish or rollback.  Never waits: COMET_BUSY names the
 ** process that writes.  If the last writer died, the tail is repaired first.
-** Errors: COMET_BUSY, COMET_READONLY, COMET_IO, COMET_FULL, COMET_NOMEM. */
+** Errors: COMET_BUSY, COMET_READONLY (with a process_count above 1 also for a shard that another process
+** owns, which the message names), COMET_IO, COMET_FULL, COMET_NOMEM. */
 COMET_API comet_status comet_txn_begin(comet_shard *shard, comet_txn **txn, comet_error *error);
 
 /* Append one entry; `size` 0 is allowed, then `data` may be NULL.  `timestamp` in nanoseconds, not

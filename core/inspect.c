@@ -52,6 +52,7 @@ static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t
     const manifest_segment *facts = &list->items[i].facts;
     segment_file *file = list->items[i].file;
     bool last = i + 1 == list->count || list->items[i + 1].facts.first_offset >= end;
+    index_mark mark;
 
     memset(info, 0, sizeof *info);
     (void)manifest_file_name(facts->sequence, info->file);
@@ -67,15 +68,16 @@ static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t
     if (!last && facts->has_bounds) {
         return COMET_OK;
     }
+    /* Begun by a transaction that is not committed, and maybe taken back: there may be no file. */
+    if (info->end_offset == info->first_offset) {
+        info->bytes = info->compressed_entries = 0;
+        return COMET_OK;
+    }
     FORWARD(segment_ready(file, error));
     info->compressed_entries = index_noted_compressed(segment_index(file));
-    if (info->end_offset > info->first_offset) {
-        index_mark mark;
-        FORWARD(checkpoint_mark_at(file, info->end_offset, !last, &mark, error));
-        info->bytes = mark.position;
-        FORWARD(inspect_times(file, info->end_offset, !last, info, error));
-    }
-    return COMET_OK;
+    FORWARD(checkpoint_mark_at(file, info->end_offset, !last, &mark, error));
+    info->bytes = mark.position;
+    return inspect_times(file, info->end_offset, !last, info, error);
 }
 
 static comet_status inspect_all(comet_shard *shard, comet_segment_info **segments, size_t *count,

@@ -74,14 +74,22 @@ static comet_status load_block(comet_shard *shard, segment_file *file, uint64_t 
     return COMET_OK;
 }
 
+/* Whether a segment's file is gone: a writer died between removing it and saying so in index.bin. */
+static bool is_gone(const segment_file *segment) {
+    platform_info info;
+
+    return platform->path_info(segment_path(segment), &info) == -ENOENT;
+}
+
 /* Segments of a transaction that was never published, because its writer died or could not say in
-** index.bin that it took them back: they hold nothing, and go. */
+** index.bin that it took them back: they hold nothing, and go.  The first may stay, if it is there. */
 static comet_status trim_list(comet_shard *shard, segment_list **list, uint64_t end,
                               comet_error *error) {
     segment_list *trimmed;
     size_t count = (*list)->count;
 
-    while (count > 1 && (*list)->items[count - 1].facts.first_offset >= end) {
+    while (count > 0 && (*list)->items[count - 1].facts.first_offset >= end &&
+           (count > 1 || is_gone((*list)->items[0].file))) {
         count--;
     }
     if (count == (*list)->count) {

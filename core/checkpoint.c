@@ -75,7 +75,7 @@ static comet_status sync_segment(const segment_list *list, size_t i, const check
     index_mark mark;
     int result;
 
-    FORWARD(segment_ready(segment, error));
+    FORWARD(segment_ready(segment, segment_end < task->end ? segment_end : task->end, error));
     result = task->durable ? platform->sync_file(segment_fd(segment)) : 0;
     if (result != 0) {
         return error_set(error, COMET_IO, -result, "cannot make %s durable", segment_path(segment));

@@ -123,7 +123,6 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
 
     if (cursor->file != file) {
         leave_block(cursor);
-        FORWARD(segment_ready(file, error));
         cursor->file = file;
         cursor->file_seen.tick = 0;
     }
@@ -133,7 +132,7 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
     if (cursor->file_is_sealed) {
         cursor->file_end = list->items[item + 1].facts.first_offset;
     }
-    return COMET_OK;
+    return segment_ready(file, cursor->file_end, error);
 }
 
 /* Map `length` bytes of the block; the window may move. */
@@ -180,8 +179,8 @@ static comet_status check_rollback(comet_cursor *cursor, uint64_t offset, comet_
     return COMET_OK;
 }
 
-/* Describe the block that holds `offset`, without touching its bytes. */
-static comet_status find_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
+/* The same, going through the index as it is. */
+static comet_status look_up_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
                                comet_error *error) {
     uint64_t at;
 
@@ -200,9 +199,23 @@ static comet_status find_block(comet_cursor *cursor, uint64_t offset, segment_bl
     FORWARD(segment_describe_block(cursor->file, at, cursor->file_end, cursor->file_is_sealed,
                                    block, error));
     if (offset < block->first || offset >= block->end) {
+        segment_doubt_index(cursor->file);
         return segment_corrupt(cursor->file, offset, offset, "are missing from the index", error);
     }
     return COMET_OK;
+}
+
+/* Describe the block that holds `offset`, without touching its bytes.  An index that turns out to be
+** damaged is made anew, once. */
+static comet_status find_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
+                               comet_error *error) {
+    comet_status status = look_up_block(cursor, offset, block, error);
+
+    if (status == COMET_CORRUPT && cursor->file != NULL && segment_index_is_doubted(cursor->file)) {
+        leave_block(cursor);
+        status = look_up_block(cursor, offset, block, error);
+    }
+    return status;
 }
 
 /* Walking headers is a chain of cache misses.  Entries of one block are of about one size, so all

@@ -25,10 +25,11 @@
 #include "entry.h"
 #include "memory.h"
 #include "platform.h"
+#include "replace.h"
 #include "status.h"
 
 #define INDEX_MAGIC UINT64_C(0x58444954454D4F43) /* "COMETIDX" */
-#define INDEX_VERSION 1u
+#define INDEX_VERSION 2u
 #define INDEX_CHUNK_BYTES (256 * KIBIBYTE)
 #define INDEX_HEADER_BYTES 256u
 #define INDEX_FIXED_BYTES 36u /* of the header, under its checksum */
@@ -38,7 +39,7 @@
 #define INDEX_MARK_PLACE 128u
 #define INDEX_MARK_STEP 48u
 #define INDEX_MARK_SUMMED_BYTES 28u
-#define INDEX_RECORD_FIXED_BYTES 40u
+#define INDEX_RECORD_FIXED_BYTES 48u /* without places */
 #define INDEX_ALLOCATE_BYTES_MIN 4096u
 #define INDEX_ALLOCATE_BYTES_MAX (64 * KIBIBYTE)
 #define CHECKED_WORD_BITS 64u
@@ -46,9 +47,13 @@
 /* The most records a chunk can have: the smallest record has no places. */
 #define CHUNK_RECORDS_MAX ((INDEX_CHUNK_BYTES - INDEX_HEADER_BYTES) / INDEX_RECORD_FIXED_BYTES)
 
+#define CHUNK_CHECKED_WORDS (CHUNK_RECORDS_MAX / CHECKED_WORD_BITS + 1)
+
+/* What this process has looked at: a bit a record. */
 typedef struct index_chunk {
     unsigned char *bytes;
-    _Atomic uint64_t checked[CHUNK_RECORDS_MAX / CHECKED_WORD_BITS + 1];
+    _Atomic uint64_t checked[CHUNK_CHECKED_WORDS]; /* the block */
+    _Atomic uint64_t sound[CHUNK_CHECKED_WORDS];   /* the record itself */
 } index_chunk;
 
 struct block_index {
@@ -378,6 +383,10 @@ comet_status index_bounds(block_index *index, int64_t *time_low, int64_t *time_h
     for (uint64_t at = 0; at < count; at++) {
         const unsigned char *record;
         FORWARD(index_record(index, at, &record, error));
+        FORWARD(index_check_record(index, at, error));
+        if (record_length(record) == RECORD_LENGTH_LOST) {
+            return error_set(error, COMET_CORRUPT, 0, "a segment has lost entries");
+        }
         low = record_time_low(record) < low ? record_time_low(record) : low;
         high = record_time_high(record) > high ? record_time_high(record) : high;
     }
@@ -440,29 +449,56 @@ comet_status index_find(block_index *index, uint64_t offset, uint64_t *at, comet
     return COMET_OK;
 }
 
-static _Atomic uint64_t *checked_word(block_index *index, uint64_t at, uint64_t *bit) {
-    index_chunk *chunk =
-        atomic_load_explicit(&index->chunks[at / index->records_per_chunk], memory_order_acquire);
-    uint64_t slot = at % index->records_per_chunk;
+static bool bit_is_set(_Atomic uint64_t *words, uint64_t slot) {
+    return (atomic_load_explicit(&words[slot / CHECKED_WORD_BITS], memory_order_relaxed) >>
+                slot % CHECKED_WORD_BITS &
+            1) != 0;
+}
 
-    *bit = UINT64_C(1) << slot % CHECKED_WORD_BITS;
-    return &chunk->checked[slot / CHECKED_WORD_BITS];
+static void bit_set(_Atomic uint64_t *words, uint64_t slot) {
+    if (!bit_is_set(words, slot)) {
+        atomic_fetch_or_explicit(&words[slot / CHECKED_WORD_BITS],
+                                 UINT64_C(1) << slot % CHECKED_WORD_BITS, memory_order_relaxed);
+    }
+}
+
+static void bit_clear(_Atomic uint64_t *words, uint64_t slot) {
+    atomic_fetch_and_explicit(&words[slot / CHECKED_WORD_BITS],
+                              ~(UINT64_C(1) << slot % CHECKED_WORD_BITS), memory_order_relaxed);
+}
+
+/* The chunk of a record that was got before. */
+static index_chunk *chunk_of(block_index *index, uint64_t at) {
+    return atomic_load_explicit(&index->chunks[at / index->records_per_chunk],
+                                memory_order_acquire);
 }
 
 bool index_is_checked(block_index *index, uint64_t at) {
-    uint64_t bit;
-    _Atomic uint64_t *word = checked_word(index, at, &bit);
-
-    return (atomic_load_explicit(word, memory_order_relaxed) & bit) != 0;
+    return bit_is_set(chunk_of(index, at)->checked, at % index->records_per_chunk);
 }
 
 void index_set_checked(block_index *index, uint64_t at) {
-    uint64_t bit;
-    _Atomic uint64_t *word = checked_word(index, at, &bit);
+    bit_set(chunk_of(index, at)->checked, at % index->records_per_chunk);
+}
 
-    if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0) {
-        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+static uint32_t record_sum(const block_index *index, const unsigned char *record) {
+    return crc32c_extend(0, record, index->record_bytes - 4);
+}
+
+comet_status index_check_record(block_index *index, uint64_t at, comet_error *error) {
+    uint64_t slot = at % index->records_per_chunk;
+    const unsigned char *record;
+
+    FORWARD(index_record(index, at, &record, error));
+    if (bit_is_set(chunk_of(index, at)->sound, slot)) {
+        return COMET_OK;
     }
+    if (load_u32(record + index->record_bytes - 4) != record_sum(index, record)) {
+        return error_set(error, COMET_CORRUPT, 0, "record %llu of a segment's index is damaged",
+                         (unsigned long long)at);
+    }
+    bit_set(chunk_of(index, at)->sound, slot);
+    return COMET_OK;
 }
 
 /* ---- The growing end ---- */
@@ -480,8 +516,6 @@ comet_status index_tail_begin(block_index *index, index_tail *tail, comet_error 
     uint64_t at = tail->record_count;
     index_chunk *chunk;
     unsigned char *record;
-    uint64_t bit;
-    _Atomic uint64_t *word;
 
     FORWARD(index_allocate(index, index_used_bytes(index, at) + index->record_bytes, error));
     FORWARD(chunk_get(index, (size_t)(at / index->records_per_chunk), &chunk, error));
@@ -489,8 +523,8 @@ comet_status index_tail_begin(block_index *index, index_tail *tail, comet_error 
     store_u64(record, tail->end_offset);
     store_u64(record + 8, tail->position);
     store_u64(record + 32, 0);
-    word = checked_word(index, at, &bit);
-    atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    bit_clear(chunk->checked, at % index->records_per_chunk);
+    bit_clear(chunk->sound, at % index->records_per_chunk);
     tail->record = record;
     tail->record_count = at + 1;
     tail->block_first = tail->end_offset;
@@ -511,18 +545,25 @@ void index_tail_sum(index_tail *tail, const unsigned char *block) {
 }
 
 /* Length and checksum in one store: a process may die, and another read, at any instruction. */
-static void record_finish(const index_tail *tail) {
+static void record_finish(const block_index *index, const index_tail *tail, uint32_t length) {
     store_i64(tail->record + 16, tail->time_low);
     store_i64(tail->record + 24, tail->time_high);
-    store_u64(tail->record + 32,
-              (uint64_t)tail->crc << 32 | (uint32_t)(tail->position - tail->block_position));
+    store_u64(tail->record + 32, (uint64_t)tail->crc << 32 | length);
+    store_u32(tail->record + 40, (uint32_t)(tail->end_offset - tail->block_first));
+    store_u32(tail->record + index->record_bytes - 4, record_sum(index, tail->record));
+}
+
+static uint32_t block_length(const index_tail *tail) {
+    return (uint32_t)(tail->position - tail->block_position);
 }
 
 void index_tail_finish(block_index *index, index_tail *tail, const unsigned char *block) {
     assert(!index_tail_is_empty(tail));
     index_tail_sum(tail, block);
-    record_finish(tail);
+    record_finish(index, tail, block_length(tail));
     index_set_checked(index, tail->record_count - 1);
+    bit_set(chunk_of(index, tail->record_count - 1)->sound,
+            (tail->record_count - 1) % index->records_per_chunk);
 }
 
 void index_tail_restore(block_index *index, const index_tail *tail) {
@@ -530,8 +571,19 @@ void index_tail_restore(block_index *index, const index_tail *tail) {
     /* What was taken back may have filled the block, and its record must not vouch for that. */
     if (tail->record != NULL && !index_tail_is_empty(tail) &&
         tail->crc_position == tail->position) {
-        record_finish(tail);
+        record_finish(index, tail, block_length(tail));
     }
+}
+
+comet_status index_tail_lose(block_index *index, index_tail *tail, uint64_t end,
+                             comet_error *error) {
+    FORWARD(index_tail_begin(index, tail, error));
+    tail->end_offset = end;
+    tail->time_low = INT64_MIN; /* everything is possible */
+    tail->time_high = INT64_MAX;
+    record_finish(index, tail, RECORD_LENGTH_LOST);
+    tail->block_first = end;
+    return COMET_OK;
 }
 
 /* ---- Durability ---- */
@@ -579,6 +631,33 @@ unsigned index_mark_load(const block_index *index, index_mark marks[2]) {
         }
     }
     return count;
+}
+
+bool index_is_in_memory(const block_index *index) {
+    return index->fd < 0;
+}
+
+comet_status index_save(const block_index *index, const char *directory, const char *name,
+                        comet_error *error) {
+    size_t size = (size_t)index_used_bytes(index, index_count(index));
+    unsigned char *bytes = memory_allocate_zeroed(size);
+    comet_status status;
+
+    assert(index_is_in_memory(index));
+    if (bytes == NULL) {
+        return memory_failed(error, size);
+    }
+    for (size_t at = 0; at < size; at += INDEX_CHUNK_BYTES) {
+        const index_chunk *chunk = atomic_load(
+            &((block_index *)(uintptr_t)index)->chunks[at / INDEX_CHUNK_BYTES]);
+        if (chunk != NULL) {
+            memcpy(bytes + at, chunk->bytes,
+                   size - at < INDEX_CHUNK_BYTES ? size - at : INDEX_CHUNK_BYTES);
+        }
+    }
+    status = replace_file(directory, name, bytes, size, false, error);
+    memory_release(bytes);
+    return status;
 }
 
 comet_status index_sync(block_index *index, comet_error *error) {

@@ -9,17 +9,20 @@
 **     +--------+--------+--------+---- ... ---+------+--------+--- ...
 **       256 B                                   256 B
 **
-**     record   0        8          16         24          32       36      40
-**              +--------+----------+----------+-----------+--------+-------+-------------------+
-**              | first  | position | lowest   | highest   | length | crc   | places in block   |
-**              | offset | in file  | timestamp| timestamp | bytes  | -32C  | of entries 8, 16… |
-**              +--------+----------+----------+-----------+--------+-------+-------------------+
+**     record   0        8          16         24          32       36      40        44
+**              +--------+----------+----------+-----------+--------+-------+---------+-------------------+
+**              | first  | position | lowest   | highest   | length | crc   | entries | places in block   |
+**              | offset | in file  | timestamp| timestamp | bytes  | -32C  |         | of entries 8, 16… |
+**              +--------+----------+----------+-----------+--------+-------+---------+-------------------+
+**              at its end 4 bytes: CRC-32C of all before
 **
 ** Only the shard's writer stores.  A record's first offset, position and places stand before the
-** entries they belong to are published; its bounds, length and checksum when the block is full
-** (the last one's when the segment is sealed or closed).  A reader with a snapshot that ends at N
-** uses records with first offset < N, and of the last of them only what belongs to entries < N:
-** so no lock is needed.  Derived data: lost or wrong, it is rebuilt from the segment.
+** entries they belong to are published; all else when the block is full (of the last one at each
+** commit).  A reader with a snapshot that ends at N uses records with first offset < N, and of the
+** last of them only what belongs to entries < N: so no lock is needed.
+**
+** Derived data: lost or wrong, it is made anew from the segment, in memory.  Such an index is
+** complete, and saved as a file, once the segment is written to no more.
 */
 #ifndef COMET_INDEX_H
 #define COMET_INDEX_H
@@ -36,6 +39,8 @@
 typedef struct block_index block_index;
 
 /* ---- Records ---- */
+
+#define RECORD_PLACES 44u /* where the places begin */
 
 static inline uint64_t record_first(const unsigned char *record) {
     return load_u64(record);
@@ -55,10 +60,16 @@ static inline uint32_t record_length(const unsigned char *record) {
 static inline uint32_t record_crc(const unsigned char *record) {
     return load_u32(record + 36);
 }
+static inline uint32_t record_entries(const unsigned char *record) {
+    return load_u32(record + 40);
+}
 /* Where entry `stride` * INDEX_STRIDE of the block begins, counted from the block's position. */
 static inline uint32_t record_place(const unsigned char *record, uint32_t stride) {
-    return stride == 0 ? 0 : load_u32(record + 36 + 4 * (size_t)stride);
+    return stride == 0 ? 0 : load_u32(record + RECORD_PLACES + 4 * (size_t)(stride - 1));
 }
+
+/* A length that no block has: the entries are known to have been there, and their bytes are not. */
+#define RECORD_LENGTH_LOST UINT32_MAX
 
 /* ---- The index ---- */
 
@@ -89,6 +100,10 @@ comet_status index_record(block_index *index, uint64_t at, const unsigned char *
 
 /* The record that holds `offset`, which lies in the segment and below the snapshot's end. */
 comet_status index_find(block_index *index, uint64_t offset, uint64_t *at, comet_error *error);
+
+/* COMET_CORRUPT unless the record of a finished block has the checksum it was written with.  Looked at
+** once in the life of a process. */
+comet_status index_check_record(block_index *index, uint64_t at, comet_error *error);
 
 /* Whether block `at` was checked against its checksum by this process, and remember that it was. */
 bool index_is_checked(block_index *index, uint64_t at);
@@ -139,7 +154,7 @@ static inline void index_tail_add(index_tail *tail, uint64_t size, int64_t times
     uint64_t ordinal = tail->end_offset - tail->block_first;
 
     if (ordinal % INDEX_STRIDE == 0 && ordinal != 0) {
-        store_u32(tail->record + 36 + 4 * (ordinal / INDEX_STRIDE),
+        store_u32(tail->record + RECORD_PLACES + 4 * (ordinal / INDEX_STRIDE - 1),
                   (uint32_t)(tail->position - tail->block_position));
     }
     tail->time_low = timestamp < tail->time_low ? timestamp : tail->time_low;
@@ -153,6 +168,10 @@ void index_tail_sum(index_tail *tail, const unsigned char *block);
 
 /* Store bounds, length and checksum of the open block.  Does not begin a new one. */
 void index_tail_finish(block_index *index, index_tail *tail, const unsigned char *block);
+
+/* Say that entries from the tail on, up to `end`, are lost. */
+comet_status index_tail_lose(block_index *index, index_tail *tail, uint64_t end,
+                             comet_error *error);
 
 /* Take back records: the open block is the last of `tail`. */
 void index_tail_restore(block_index *index, const index_tail *tail);
@@ -176,6 +195,12 @@ unsigned index_mark_load(const block_index *index, index_mark marks[2]);
 /* Bring the index onto the disk; cut the file to what is used (no writer may be at work). */
 comet_status index_sync(block_index *index, comet_error *error);
 void index_cut(block_index *index);
+
+/* Whether it is in memory alone; and put such a one, which grows no more, in the place of the file
+** "<directory>/<name>".  This process goes on with the one in memory. */
+bool index_is_in_memory(const block_index *index);
+comet_status index_save(const block_index *index, const char *directory, const char *name,
+                        comet_error *error);
 
 /* Others may have cut the file: allocate anew before storing. */
 void index_forget_room(block_index *index);

@@ -11,23 +11,24 @@
 #include "platform.h"
 #include "shard.h"
 #include "status.h"
+#include "walk.h"
 
 /* Timestamps of the entries below `end`: the index may know of more, and of its last block less. */
 static comet_status inspect_times(segment_file *file, uint64_t end, bool sealed,
                                   comet_segment_info *info, comet_error *error) {
     map_window *window = NULL;
     segment_block block;
-    segment_sums sums;
+    walk_sums sums;
     comet_status status = COMET_OK;
     uint64_t last;
 
-    segment_sums_init(&sums, INT64_MIN, 0);
+    walk_sums_init(&sums, INT64_MIN, 0);
     FORWARD(index_find(segment_index(file), end - 1, &last, error));
     for (uint64_t at = 0; at <= last && status == COMET_OK; at++) {
         status = segment_describe_block(file, at, end, sealed, &block, error);
         if (status == COMET_OK && block.sealed) {
-            segment_sums_add(&sums, block.first, block.time_low, false);
-            segment_sums_add(&sums, block.first, block.time_high, false);
+            walk_sums_add(&sums, block.first, block.time_low, false);
+            walk_sums_add(&sums, block.first, block.time_high, false);
             continue;
         }
         while (status == COMET_OK && block.first < block.end) {
@@ -35,7 +36,7 @@ static comet_status inspect_times(segment_file *file, uint64_t end, bool sealed,
             status =
                 segment_bytes(file, &window, block.position, ENTRY_HEADER_BYTES, &header, error);
             if (status == COMET_OK) {
-                segment_sums_add(&sums, block.first++, entry_header_timestamp(header), false);
+                walk_sums_add(&sums, block.first++, entry_header_timestamp(header), false);
                 block.position += ENTRY_HEADER_BYTES + (uint64_t)entry_header_size(header);
             }
         }
@@ -46,13 +47,30 @@ static comet_status inspect_times(segment_file *file, uint64_t end, bool sealed,
     return status;
 }
 
-/* What is known of a segment at this moment, of one that grows as well. */
+/* What the index tells that the list does not. */
+static comet_status inspect_index(segment_file *file, comet_segment_info *info,
+                                  comet_error *error) {
+    index_mark mark;
+
+    /* Begun by a transaction that is not committed, and maybe taken back: there may be no file. */
+    if (info->end_offset == info->first_offset) {
+        info->bytes = info->compressed_entries = 0;
+        return COMET_OK;
+    }
+    FORWARD(segment_ready(file, info->end_offset, error));
+    info->compressed_entries = index_noted_compressed(segment_index(file));
+    FORWARD(checkpoint_mark_at(file, info->end_offset, info->sealed, &mark, error));
+    info->bytes = mark.position;
+    return inspect_times(file, info->end_offset, info->sealed, info, error);
+}
+
+/* What is known of a segment at this moment, of one that grows as well; of a damaged one, what the
+** list says. */
 static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t end,
                                     comet_segment_info *info, comet_error *error) {
     const manifest_segment *facts = &list->items[i].facts;
-    segment_file *file = list->items[i].file;
+    comet_status status;
     bool last = i + 1 == list->count || list->items[i + 1].facts.first_offset >= end;
-    index_mark mark;
 
     memset(info, 0, sizeof *info);
     (void)manifest_file_name(facts->sequence, info->file);
@@ -68,16 +86,8 @@ static comet_status inspect_segment(const segment_list *list, size_t i, uint64_t
     if (!last && facts->has_bounds) {
         return COMET_OK;
     }
-    /* Begun by a transaction that is not committed, and maybe taken back: there may be no file. */
-    if (info->end_offset == info->first_offset) {
-        info->bytes = info->compressed_entries = 0;
-        return COMET_OK;
-    }
-    FORWARD(segment_ready(file, error));
-    info->compressed_entries = index_noted_compressed(segment_index(file));
-    FORWARD(checkpoint_mark_at(file, info->end_offset, !last, &mark, error));
-    info->bytes = mark.position;
-    return inspect_times(file, info->end_offset, !last, info, error);
+    status = inspect_index(list->items[i].file, info, error);
+    return status == COMET_CORRUPT ? COMET_OK : status;
 }
 
 static comet_status inspect_all(comet_shard *shard, comet_segment_info **segments, size_t *count,
@@ -173,12 +183,12 @@ static comet_status lowest_time(comet_shard *shard, const segment_list *list, ui
         *time = facts->time_low;
         return COMET_OK;
     }
-    FORWARD(segment_ready(file, error));
+    FORWARD(segment_ready(file, list->count > 1 ? list->items[1].facts.first_offset : end, error));
     if (index_count(segment_index(file)) < 2) {
         return COMET_OK; /* a lone record may be of a transaction that is under way */
     }
     FORWARD(index_record(segment_index(file), 1, &record, error));
-    if (record_first(record) <= end) {
+    if (record_first(record) <= end && index_check_record(segment_index(file), 0, NULL) == COMET_OK) {
         FORWARD(index_record(segment_index(file), 0, &record, error));
         *time = record_time_low(record);
     }

@@ -21,20 +21,30 @@
 #include "memory.h"
 #include "platform.h"
 #include "status.h"
+#include "walk.h"
 
 #define INDEX_SUFFIX ".idx"
 #define DATA_SUFFIX ".comet"
-#define REBUILD_INTERVAL 100u /* entries a block of an index that is made for an old segment */
-#define WALK_WINDOW_BYTES (64 * KIBIBYTE)
+#define REBUILD_INTERVAL 100u /* entries a block of an index that is made from the data */
+
+/* An index that was found to be damaged, and is kept for those who still look at it. */
+typedef struct old_index {
+    struct old_index *next;
+    block_index *index;
+} old_index;
 
 struct segment_file {
     atomic_uint references;
-    atomic_bool ready;
-    pthread_mutex_t mutex; /* opening */
+    /* Entries below are in the index: all for one on disk, which the writer keeps; 0 for none yet. */
+    _Atomic uint64_t covered_end;
+    atomic_bool is_doubted;
+    pthread_mutex_t mutex; /* opening, and following */
     const segment_home *home;
     manifest_segment facts;
     int fd;
-    block_index *index;
+    _Atomic(block_index *) index;
+    index_tail tail; /* of an index in memory */
+    old_index *old;
     char path[PATH_BYTES_MAX];
 };
 
@@ -85,7 +95,13 @@ void segment_release(segment_file *segment) {
         return;
     }
     window_pool_forget(segment->home->pool, segment);
-    index_close(segment->index);
+    index_close(atomic_load(&segment->index));
+    while (segment->old != NULL) {
+        old_index *old = segment->old;
+        segment->old = old->next;
+        index_close(old->index);
+        memory_release(old);
+    }
     if (segment->fd >= 0) {
         (void)platform->close_file(segment->fd);
     }
@@ -110,9 +126,11 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
         status = error_set(error, status_of_failure(result), -result, "cannot make the segment %s",
                            made->path);
     } else {
+        block_index *index = NULL;
         index_path(made, path);
         status = index_create(path, facts->sequence, facts->first_offset, interval, bytes_max,
-                              &made->index, error);
+                              &index, error);
+        atomic_store(&made->index, index);
     }
     if (status != COMET_OK) {
         if (made->fd >= 0) {
@@ -121,7 +139,7 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
         segment_release(made);
         return status;
     }
-    atomic_store(&made->ready, true);
+    atomic_store(&made->covered_end, UINT64_MAX);
     *segment = made;
     return COMET_OK;
 }
@@ -146,92 +164,194 @@ static uint64_t index_capacity(const segment_file *segment, uint64_t size) {
     return size > usual ? size : usual;
 }
 
-/* Make an index from the data, in a file where the log may be written, else in memory. */
-static comet_status segment_rebuild_index(segment_file *segment, uint64_t size,
-                                          comet_error *error) {
-    const manifest_segment *facts = &segment->facts;
-    char path[PATH_BYTES_MAX];
-    segment_sums sums;
-    comet_status status;
-    index_tail tail;
+static bool segment_is_ready(const segment_file *segment, uint64_t end) {
+    return end <= atomic_load_explicit(&segment->covered_end, memory_order_acquire) &&
+           atomic_load_explicit(&segment->index, memory_order_relaxed) != NULL &&
+           !atomic_load_explicit(&segment->is_doubted, memory_order_relaxed);
+}
 
-    index_path(segment, path);
-    if (segment->home->writable) {
-        /* A new file: other processes may have the old one mapped, and must not find it cut. */
-        (void)platform->remove_file(path);
+/* Put another index in force.  The old one, if any, is kept for those who look at it. */
+static comet_status set_index(segment_file *segment, block_index *index, comet_error *error) {
+    block_index *before = atomic_load(&segment->index);
+
+    if (before != NULL) {
+        old_index *old = memory_allocate(sizeof *old);
+        if (old == NULL) {
+            return memory_failed(error, sizeof *old);
+        }
+        old->index = before;
+        old->next = segment->old;
+        segment->old = old;
     }
-    FORWARD(index_create(segment->home->writable ? path : NULL, facts->sequence,
-                         facts->first_offset, REBUILD_INTERVAL, index_capacity(segment, size),
-                         &segment->index, error));
-    index_tail_init(&tail, segment->index, facts->first_offset);
-    segment_sums_init(&sums, INT64_MIN, 0);
-    status = segment_walk(segment, segment->index, &tail, &sums,
-                          facts->first_offset + facts->entry_count, COMET_OFFSET_MAX, error);
-    if (status != COMET_OK) {
-        index_close(segment->index);
-        segment->index = NULL;
-        return status;
-    }
-    index_note(segment->index, tail.end_offset, sums.compressed_count);
+    atomic_store_explicit(&segment->index, index, memory_order_release);
+    atomic_store(&segment->is_doubted, false);
     return COMET_OK;
 }
 
-comet_status segment_reindex(segment_file *segment, comet_error *error) {
+/* Begin an index in memory; it knows of nothing yet. */
+static comet_status begin_index(segment_file *segment, comet_error *error) {
+    const manifest_segment *facts = &segment->facts;
+    block_index *index;
     comet_status status;
     uint64_t size;
 
-    FORWARD(segment_ready(segment, error));
     FORWARD(segment_size(segment, &size, error));
-    index_close(segment->index);
-    segment->index = NULL;
-    status = segment_rebuild_index(segment, size, error);
-    atomic_store(&segment->ready, status == COMET_OK);
-    return status;
+    FORWARD(index_create(NULL, facts->sequence, facts->first_offset, REBUILD_INTERVAL,
+                         index_capacity(segment, size), &index, error));
+    status = set_index(segment, index, error);
+    if (status != COMET_OK) {
+        index_close(index);
+        return status;
+    }
+    index_tail_init(&segment->tail, index, facts->first_offset);
+    return COMET_OK;
 }
 
-static comet_status segment_open_files(segment_file *segment, comet_error *error) {
-    const manifest_segment *facts = &segment->facts;
-    char path[PATH_BYTES_MAX];
-    comet_status status;
-    uint64_t size;
+/* Let the index in memory go on to `end`.  A writer elsewhere may be storing past it. */
+static comet_status follow(segment_file *segment, uint64_t end, bool may_lose, comet_error *error) {
+    block_index *index = segment->index;
+    index_tail *tail = &segment->tail;
+    walk_sums sums;
 
+    walk_sums_init(&sums, INT64_MIN, 0);
+    FORWARD(walk_entries(segment, index, tail, &sums, may_lose ? end : 0, end, error));
+    if (tail->end_offset < end && may_lose) {
+        FORWARD(index_tail_lose(index, tail, end, error));
+    }
+    index_note(index, tail->end_offset, index_noted_compressed(index) + sums.compressed_count);
+    atomic_store_explicit(&segment->covered_end, tail->end_offset, memory_order_release);
+    return COMET_OK;
+}
+
+static comet_status open_data(segment_file *segment, comet_error *error) {
     if (segment->fd < 0) {
         int fd = platform->open_file(segment->path,
                                      segment->home->writable ? PLATFORM_WRITE : PLATFORM_READ);
         if (fd < 0) {
             return error_set(error, fd == -ENOENT ? COMET_CORRUPT : COMET_IO, -fd,
                              "cannot open the segment %s (offsets from %" PRIu64 ")", segment->path,
-                             facts->first_offset);
+                             segment->facts.first_offset);
         }
         segment->fd = fd;
     }
+    return COMET_OK;
+}
+
+/* Whether an index on disk begins where the segment does, and was noted to hold the entries below
+** `end`.  If so, it always will: the writer notes before it publishes. */
+static bool index_covers(const segment_file *segment, block_index *index, uint64_t end) {
+    const unsigned char *record;
+
+    return index_noted_end(index) >= end &&
+           (end <= segment->facts.first_offset ||
+            (index_count(index) > 0 && index_record(index, 0, &record, NULL) == COMET_OK &&
+             record_first(record) == segment->facts.first_offset && record_position(record) == 0));
+}
+
+/* The index on disk, if it is of any use. */
+static comet_status open_index(segment_file *segment, uint64_t end, comet_error *error) {
+    const manifest_segment *facts = &segment->facts;
+    char path[PATH_BYTES_MAX];
+    block_index *index;
+    comet_status status;
+    uint64_t size;
+
     FORWARD(segment_size(segment, &size, error));
     index_path(segment, path);
-    status = index_open(path, facts->sequence, facts->first_offset, segment->home->writable,
-                        index_capacity(segment, size), &segment->index, error);
-    if (status == COMET_NOT_FOUND || status == COMET_CORRUPT) {
-        status = segment_rebuild_index(segment, size, error);
+    FORWARD(index_open(path, facts->sequence, facts->first_offset, segment->home->writable,
+                       index_capacity(segment, size), &index, error));
+    if (!index_covers(segment, index, end)) {
+        index_close(index);
+        return error_set(error, COMET_CORRUPT, 0, "%s does not hold all of its segment", path);
+    }
+    status = set_index(segment, index, error);
+    if (status != COMET_OK) {
+        index_close(index);
     }
     return status;
 }
 
-comet_status segment_ready(segment_file *segment, comet_error *error) {
+static comet_status make_ready(segment_file *segment, uint64_t end, comet_error *error) {
     comet_status status = COMET_OK;
 
-    if (atomic_load_explicit(&segment->ready, memory_order_acquire)) {
+    FORWARD(open_data(segment, error));
+    if (atomic_load(&segment->index) == NULL) {
+        status = open_index(segment, end, error);
+    } else if (atomic_load(&segment->is_doubted) ||
+               (!index_is_in_memory(segment->index) &&
+                !index_covers(segment, segment->index, end))) {
+        status = COMET_CORRUPT;
+    }
+    if (status == COMET_NOT_FOUND || status == COMET_CORRUPT) {
+        status = begin_index(segment, error);
+    }
+    FORWARD(status);
+    if (index_is_in_memory(segment->index)) {
+        return follow(segment, end, true, error);
+    }
+    atomic_store_explicit(&segment->covered_end, UINT64_MAX, memory_order_release);
+    return COMET_OK;
+}
+
+comet_status segment_ready(segment_file *segment, uint64_t end, comet_error *error) {
+    comet_status status = COMET_OK;
+
+    if (segment_is_ready(segment, end)) {
         return COMET_OK;
     }
     pthread_mutex_lock(&segment->mutex);
-    if (!atomic_load(&segment->ready)) {
-        status = segment_open_files(segment, error);
-        atomic_store(&segment->ready, status == COMET_OK);
+    if (!segment_is_ready(segment, end)) {
+        status = make_ready(segment, end, error);
     }
     pthread_mutex_unlock(&segment->mutex);
     return status;
 }
 
+void segment_doubt_index(segment_file *segment) {
+    atomic_store(&segment->is_doubted, true);
+}
+
+bool segment_index_is_doubted(const segment_file *segment) {
+    return atomic_load(&segment->is_doubted);
+}
+
+comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexed,
+                              comet_error *error) {
+    comet_status status;
+
+    pthread_mutex_lock(&segment->mutex);
+    status = open_data(segment, error);
+    if (status == COMET_OK && atomic_load(&segment->index) == NULL) {
+        status = open_index(segment, 0, error);
+        if (status == COMET_NOT_FOUND || status == COMET_CORRUPT) {
+            status = begin_index(segment, error);
+        }
+    }
+    if (status == COMET_OK && index_is_in_memory(segment->index)) {
+        status = follow(segment, COMET_OFFSET_MAX, false, error);
+    }
+    if (status == COMET_OK) {
+        *indexed = !index_is_in_memory(segment->index);
+        *end = index_noted_end(segment->index);
+        *end = *end < segment->facts.first_offset ? segment->facts.first_offset : *end;
+    }
+    pthread_mutex_unlock(&segment->mutex);
+    return status;
+}
+
+comet_status segment_save_index(segment_file *segment, comet_error *error) {
+    char path[PATH_BYTES_MAX];
+    block_index *index = atomic_load(&segment->index);
+
+    if (index == NULL || !index_is_in_memory(index)) {
+        return COMET_OK;
+    }
+    index_path(segment, path);
+    return index_save(index, segment->home->directory, strrchr(path, '/') + 1, error);
+}
+
 block_index *segment_index(const segment_file *segment) {
-    return segment->index;
+    return atomic_load_explicit(&segment->index, memory_order_acquire);
 }
 
 int segment_fd(const segment_file *segment) {
@@ -320,22 +440,28 @@ comet_status segment_bytes(segment_file *segment, map_window **window, uint64_t 
 
 comet_status segment_describe_block(segment_file *segment, uint64_t at, uint64_t end, bool sealed,
                                     segment_block *block, comet_error *error) {
-    block_index *index = segment->index;
+    block_index *index = segment_index(segment);
     const unsigned char *next = NULL;
 
+    if (at >= index_count(index)) {
+        return error_set(error, COMET_CORRUPT, 0, "%s: the index ends before block %" PRIu64,
+                         segment->path, at);
+    }
     FORWARD(index_record(index, at, &block->record, error));
     if (at + 1 < index_count(index)) {
         FORWARD(index_record(index, at + 1, &next, error));
         next = record_first(next) < end ? next : NULL;
     }
+    block->index = index;
     block->at = at;
     block->first = record_first(block->record);
     block->position = record_position(block->record);
     block->end = next != NULL ? record_first(next) : end;
     block->sealed = next != NULL || (sealed && record_length(block->record) != 0);
+    block->lost = block->sealed && record_length(block->record) == RECORD_LENGTH_LOST;
     block->limit = block->position;
     if (block->sealed) {
-        block->limit += record_length(block->record);
+        block->limit += block->lost ? 0 : record_length(block->record);
         block->time_low = record_time_low(block->record);
         block->time_high = record_time_high(block->record);
     } else {
@@ -343,8 +469,11 @@ comet_status segment_describe_block(segment_file *segment, uint64_t at, uint64_t
         block->time_high = INT64_MAX;
     }
     if (block->end <= block->first || block->limit < block->position ||
-        block->end - block->first > index_interval(index) ||
+        (!block->lost && block->end - block->first > index_interval(index)) ||
+        (block->sealed && (block->end - block->first != record_entries(block->record) ||
+                           index_check_record(index, at, NULL) != COMET_OK)) ||
         (next != NULL && block->limit != record_position(next))) {
+        segment_doubt_index(segment);
         return segment_corrupt(segment, block->first, block->end, "have a damaged index", error);
     }
     return COMET_OK;
@@ -362,6 +491,10 @@ comet_status segment_check_block(segment_file *segment, segment_block *block,
     const unsigned char *bytes;
     int64_t tick = platform->tick();
 
+    if (block->lost) {
+        return segment_corrupt(segment, block->first, block->end - 1,
+                               "are missing: the file was cut short or overwritten", error);
+    }
     if (seen->tick != tick || block->limit > seen->size_bytes || !block->sealed) {
         FORWARD(segment_size(segment, &seen->size_bytes, error));
         seen->tick = tick;
@@ -373,7 +506,7 @@ comet_status segment_check_block(segment_file *segment, segment_block *block,
         return segment_corrupt(segment, block->first, block->end - 1,
                                "are missing: the file was cut short", error);
     }
-    if (!block->sealed || index_is_checked(segment->index, block->at)) {
+    if (!block->sealed || index_is_checked(block->index, block->at)) {
         return COMET_OK;
     }
     FORWARD(segment_bytes(segment, window, block->position, block->limit - block->position, &bytes,
@@ -383,89 +516,8 @@ comet_status segment_check_block(segment_file *segment, segment_block *block,
                                "are damaged: they do not have the checksum they were written with",
                                error);
     }
-    index_set_checked(segment->index, block->at);
+    index_set_checked(block->index, block->at);
     return COMET_OK;
-}
-
-/* ---- Walking ---- */
-
-/* The header at `position`, or NULL where no whole entry stands. */
-static comet_status walk_header(segment_file *segment, map_window **window, uint64_t position,
-                                uint64_t size, const unsigned char **header, comet_error *error) {
-    uint64_t left = size - position;
-
-    *header = NULL;
-    if (left < ENTRY_HEADER_BYTES) {
-        return COMET_OK;
-    }
-    FORWARD(segment_bytes(segment, window, position,
-                          left < WALK_WINDOW_BYTES ? left : WALK_WINDOW_BYTES, header, error));
-    if (entry_header_size(*header) > left - ENTRY_HEADER_BYTES ||
-        entry_header_size(*header) > ENTRY_STORED_BYTES_MAX ||
-        entry_header_timestamp(*header) < 0) {
-        *header = NULL;
-    }
-    return COMET_OK;
-}
-
-static comet_status walk_finish(segment_file *segment, map_window **window, block_index *index,
-                                index_tail *tail, comet_error *error) {
-    const unsigned char *block;
-
-    FORWARD(segment_bytes(segment, window, tail->block_position,
-                          tail->position - tail->block_position, &block, error));
-    index_tail_finish(index, tail, block);
-    return COMET_OK;
-}
-
-static comet_status walk_on(segment_file *segment, block_index *index, index_tail *tail,
-                            segment_sums *sums, uint64_t certain_end, uint64_t offset_end,
-                            map_window **window, comet_error *error) {
-    uint64_t size;
-
-    FORWARD(segment_size(segment, &size, error));
-    while (tail->end_offset < offset_end) {
-        const unsigned char *header;
-        uint32_t stored;
-        int64_t timestamp;
-
-        FORWARD(walk_header(segment, window, tail->position, size, &header, error));
-        if (header == NULL) {
-            break;
-        }
-        stored = entry_header_size(header);
-        timestamp = entry_header_timestamp(header);
-        if (stored == 0 && timestamp == 0 && tail->end_offset >= certain_end) {
-            break; /* allocated and never written */
-        }
-        if (tail->record_count == 0 || index_tail_is_full(tail)) {
-            FORWARD(index_tail_begin(index, tail, error));
-        }
-        if (sums != NULL) {
-            bool frame = stored >= 4 && size - tail->position >= ENTRY_HEADER_BYTES + 4 &&
-                         entry_is_frame(header + ENTRY_HEADER_BYTES, 4);
-            segment_sums_add(sums, tail->end_offset, timestamp, frame);
-        }
-        index_tail_add(tail, ENTRY_HEADER_BYTES + (uint64_t)stored, timestamp);
-        if (index_tail_is_full(tail)) {
-            FORWARD(walk_finish(segment, window, index, tail, error));
-        }
-    }
-    if (tail->record_count != 0 && !index_tail_is_empty(tail)) {
-        FORWARD(walk_finish(segment, window, index, tail, error));
-    }
-    return COMET_OK;
-}
-
-comet_status segment_walk(segment_file *segment, block_index *index, index_tail *tail,
-                          segment_sums *sums, uint64_t certain_end, uint64_t offset_end,
-                          comet_error *error) {
-    map_window *window = NULL;
-    comet_status status =
-        walk_on(segment, index, tail, sums, certain_end, offset_end, &window, error);
-
-    segment_release_window(segment, &window);
-    return status;
 }
 
 /* ---- Lists ---- */

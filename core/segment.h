@@ -46,11 +46,25 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
 void segment_retain(segment_file *segment);
 void segment_release(segment_file *segment); /* NULL is fine */
 
-/* Open the files if need be; an index that is missing or damaged is rebuilt. */
-comet_status segment_ready(segment_file *segment, comet_error *error);
+/* Open the files if need be, and have an index that knows of all entries below `end`, which is the
+** segment's end or the snapshot's.  Where the index on disk is missing or damaged, one is made in
+** memory from the data, and follows as the segment grows.  Entries below `end` that the data does not
+** hold are lost: the index says so, and reading them is COMET_CORRUPT. */
+comet_status segment_ready(segment_file *segment, uint64_t end, comet_error *error);
 
-/* Throw the index away and make it anew from the data.  Nobody else may use the segment. */
-comet_status segment_reindex(segment_file *segment, comet_error *error);
+/* The index in use was found to be damaged: segment_ready() makes another.  What was got from the old
+** one stays valid until the segment is released. */
+void segment_doubt_index(segment_file *segment);
+bool segment_index_is_doubted(const segment_file *segment);
+
+/* One past the last entry that the segment's files tell of: by the index's note, else by its data.
+** For recovery, before anybody reads: *indexed says whether it was an index on disk that told. */
+comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexed,
+                              comet_error *error);
+
+/* Put an index that was made in memory beside the data, for the next to open.  Only for a segment
+** that is written to no more, and while holding the writer's lock. */
+comet_status segment_save_index(segment_file *segment, comet_error *error);
 
 /* These need a segment that is ready. */
 block_index *segment_index(const segment_file *segment);
@@ -73,12 +87,14 @@ comet_status segment_remove(segment_file *segment, comet_error *error);
 
 /* One block as a snapshot sees it. */
 typedef struct segment_block {
+    block_index *index;
     uint64_t at;    /* its number in the index */
     uint64_t first; /* offsets [first, end) */
     uint64_t end;
     uint64_t position; /* bytes [position, limit); of an open block the limit is only a bound */
     uint64_t limit;
     bool sealed;      /* full, with bounds and checksum */
+    bool lost;        /* known to be missing from the data; limit is position */
     int64_t time_low; /* of a sealed one; else everything is possible */
     int64_t time_high;
     const unsigned char *record;
@@ -110,45 +126,6 @@ void segment_release_window(segment_file *segment, map_window **window);
 /* An error about entries of this segment, in the words users get. */
 comet_status segment_corrupt(const segment_file *segment, uint64_t first, uint64_t last,
                              const char *what, comet_error *error);
-
-/* ---- Walking all entries ---- */
-
-/* What a walk over headers adds up to. */
-typedef struct segment_sums {
-    int64_t time_low;
-    int64_t time_high;
-    int64_t shard_time_high; /* of this and all earlier segments */
-    uint64_t disorder_end;
-    uint64_t compressed_count;
-} segment_sums;
-
-static inline void segment_sums_init(segment_sums *sums, int64_t shard_time_high,
-                                     uint64_t disorder_end) {
-    sums->time_low = INT64_MAX;
-    sums->time_high = INT64_MIN;
-    sums->shard_time_high = shard_time_high;
-    sums->disorder_end = disorder_end;
-    sums->compressed_count = 0;
-}
-
-static inline void segment_sums_add(segment_sums *sums, uint64_t offset, int64_t timestamp,
-                                    bool compressed) {
-    sums->time_low = timestamp < sums->time_low ? timestamp : sums->time_low;
-    sums->time_high = timestamp > sums->time_high ? timestamp : sums->time_high;
-    sums->compressed_count += compressed ? 1 : 0;
-    if (timestamp < sums->shard_time_high) {
-        sums->disorder_end = offset + 1;
-    } else {
-        sums->shard_time_high = timestamp;
-    }
-}
-
-/* Walk from `tail` on, at most to offset `offset_end`, as long as whole entries follow, and count
-** them into `tail` and, unless NULL, `sums`.  Full blocks are finished in `index`.
-** A header of zeros ends the walk unless offsets below `certain_end` are still due. */
-comet_status segment_walk(segment_file *segment, block_index *index, index_tail *tail,
-                          segment_sums *sums, uint64_t certain_end, uint64_t offset_end,
-                          comet_error *error);
 
 /* ---- Lists ---- */
 

@@ -67,7 +67,7 @@ segment_list *shard_list(comet_shard *shard) {
 
 static comet_status reload_list(comet_shard *shard, uint64_t generation, comet_error *error) {
     segment_list *list;
-    comet_status status = recovery_load_list(shard, &list, error);
+    comet_status status = inventory_load(shard, false, &list, error);
 
     if (status == COMET_OK) {
         shard_set_list(shard, list, generation);
@@ -131,6 +131,9 @@ comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_
     comet_status status;
 
     FORWARD(encode_manifest(shard, list, end_offset, end_position, &bytes, &size, error));
+    if (atomic_exchange(&shard->manifest_is_bad, false)) {
+        inventory_set_aside(shard, MANIFEST_NAME);
+    }
     status = replace_file(shard->home.directory, MANIFEST_NAME, bytes, size,
                           log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF, error);
     memory_release(bytes);
@@ -213,6 +216,24 @@ static comet_status find_directory(comet_shard *shard, bool create, comet_error 
     return COMET_OK;
 }
 
+/* A damaged comet.state is kept under another name.  The file itself stays: others may have it mapped,
+** and would go on with one that nobody else sees. */
+static comet_status reset_state(comet_shard *shard, comet_error *error) {
+    char name[sizeof STATE_NAME + 32];
+
+    if (!state_is_damaged(&shard->state)) {
+        return COMET_OK;
+    }
+    (void)snprintf(name, sizeof name, STATE_NAME ".corrupted.%" PRId64, platform->now());
+    FORWARD(replace_file(shard->home.directory, name, shard->state.bytes, STATE_BYTES, false,
+                         error));
+    for (unsigned field = 0; field < STATE_BYTES; field += 8) {
+        state_store(&shard->state, (state_field)field, 0);
+    }
+    state_add(&shard->state, STATE_CORRUPTION_DETECTED, 1);
+    return COMET_OK;
+}
+
 static comet_status recover(comet_shard *shard, comet_error *error) {
     comet_status status;
     bool took_over;
@@ -231,7 +252,10 @@ static comet_status recover(comet_shard *shard, comet_error *error) {
         lock_give(&shard->lock);
         return COMET_OK;
     }
-    status = recovery_run(shard, error);
+    status = reset_state(shard, error);
+    if (status == COMET_OK) {
+        status = took_over ? recovery_take_over(shard, error) : recovery_run(shard, error);
+    }
     if (status == COMET_OK) {
         consumer_recover(shard);
     }
@@ -315,7 +339,7 @@ static comet_status tidy_files(comet_shard *shard) {
     /* Others read the present list. */
     FORWARD(segment_list_copy(shard->tail_list, tail->segment_count, 0, &list, NULL));
     item = &list->items[tail->segment_count - 1];
-    status = index_tail_is_empty(&tail->index)
+    status = index_tail_is_empty(&tail->index) && !tail->is_closed
                  ? COMET_OK
                  : writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
                                         &item->facts, NULL);
@@ -324,8 +348,13 @@ static comet_status tidy_files(comet_shard *shard) {
                                      NULL);
     }
     /* Cut only once the others have been told: they store into mappings of the file. */
-    if (status == COMET_OK) {
+    if (status == COMET_OK && !tail->is_closed) {
         status = segment_cut(item->file, tail->index.position, NULL);
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (i + 1 < list->count || tail->is_closed) {
+            (void)segment_save_index(list->items[i].file, NULL);
+        }
     }
     shard->tail_is_loaded = false; /* its list is not the one in force any more */
     segment_list_release(list);

@@ -31,6 +31,8 @@
 /* Where the next entry goes, and what its timestamp is compared with. */
 typedef struct write_tail {
     index_tail index;
+    block_index *blocks;  /* the last segment's; its records are index's */
+    bool is_closed;       /* the last segment is damaged: it is kept, and the next entry begins another */
     size_t segment_count; /* of the writer's list; the last one is written to */
     int64_t time_high;    /* highest timestamp of the shard */
     uint64_t disorder_end;
@@ -49,7 +51,8 @@ struct comet_txn {
     segment_list *begin_list; /* the shard's tail_list */
     segment_list *list; /* the same, or an own one with the segments that this transaction made */
     bool list_is_saved; /* index.bin names `list` */
-    bool is_prepared_durably; /* a mark on disk vouches for entries of this transaction */
+    bool is_prepared_durably;
+    bool is_marked; /* a mark, on disk or about to be, vouches for entries of this transaction */
     uint64_t bytes;           /* before compression */
     uint64_t stored_bytes_compressed;
     uint64_t compressed_entries;
@@ -81,6 +84,7 @@ struct comet_shard {
     uint64_t tail_generation; /* any other: somebody has changed or cut files since */
     bool tail_is_loaded;
     bool manifest_is_stale; /* index.bin names segments that were rolled back */
+    atomic_bool manifest_is_bad; /* index.bin was found damaged or missing */
     append_room room;
     entry_encoder *encoder;
     struct comet_txn txn;
@@ -168,6 +172,24 @@ comet_status consumer_sync(comet_shard *shard, comet_error *error);
 /* After recovery: entries past the end do not exist, so nobody has acknowledged them. */
 void consumer_recover(comet_shard *shard);
 
+/* ---- inventory.c ---- */
+
+/* Load the list of segments: index.bin's, or where that is missing or damaged, made from the files.
+** Segments that are open already are shared.  With `newer`, files that go on where index.bin ends
+** belong to it: the machine went down before it was written. */
+comet_status inventory_load(comet_shard *shard, bool newer, segment_list **list,
+                            comet_error *error);
+
+/* Remove what a dead transaction or an unfinished removal left: files that the list does not name. */
+comet_status inventory_sweep(comet_shard *shard, const segment_list *list, comet_error *error);
+
+/* The highest number of a data file; 0 for none. */
+comet_status inventory_last_sequence(const comet_shard *shard, uint64_t *sequence,
+                                     comet_error *error);
+
+/* Keep a file that cannot be read for whoever wants to know why: it gets another name. */
+void inventory_set_aside(const comet_shard *shard, const char *name);
+
 /* ---- recovery.c ---- */
 
 /* Make shard->state and shard->list right.  With a writable home, under the writer's lock, the
@@ -176,8 +198,5 @@ comet_status recovery_run(comet_shard *shard, comet_error *error);
 
 /* After a writer died: take back what it had not published.  Needs the writer's lock. */
 comet_status recovery_take_over(comet_shard *shard, comet_error *error);
-
-/* Load the list that index.bin names; files that are open already are shared. */
-comet_status recovery_load_list(comet_shard *shard, segment_list **list, comet_error *error);
 
 #endif

@@ -10,6 +10,9 @@
 
 #define STATE_MAGIC_VALUE UINT64_C(0x315453544D4F43FF) /* "\xFFCOMTST1": no plausible count */
 
+/* More than a data file can have, as the Go package judges it. */
+#define STATE_POSITION_MAX ((uint64_t)1 << 40)
+
 static_assert(STATE_TIME_HIGH + 8 <= STATE_BYTES, "our part must fit");
 static_assert(STATE_MAGIC % 8 == 0, "fields are aligned");
 
@@ -80,21 +83,41 @@ void state_close(shard_state *state) {
     state->fd = -1;
 }
 
-/* The newest entry is loaded before the end, as a writer stores them the other way round: else one
-** that publishes in between would look as if Go had written. */
-bool state_is_trusted(const shard_state *state) {
-    int64_t last_entry = (int64_t)state_load(state, STATE_LAST_ENTRY);
-    uint64_t end;
+/* Each transaction stores first the end, then the newest entry: for a moment they do not agree, and for
+** good where Go has written since, or a writer died in between. */
+#define AGREE_TRIES 1000
 
-    atomic_thread_fence(memory_order_acquire);
-    end = state_end(state);
+static bool numbers_agree(const shard_state *state) {
+    for (unsigned i = 0; i < AGREE_TRIES; i++) {
+        uint64_t entry = state_load(state, STATE_LAST_ENTRY);
+        atomic_thread_fence(memory_order_acquire);
+        if (entry + 1 == state_end(state)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool state_is_trusted(const shard_state *state) {
     return state_load(state, STATE_MAGIC) == STATE_MAGIC_VALUE &&
-           state_load(state, STATE_VERSION) == 1 && end <= (uint64_t)COMET_OFFSET_MAX &&
-           state_load(state, STATE_BOOT) == platform->boot() && last_entry < (int64_t)end;
+           state_load(state, STATE_VERSION) == 1 &&
+           state_end(state) <= (uint64_t)COMET_OFFSET_MAX &&
+           state_load(state, STATE_BOOT) == platform->boot() && numbers_agree(state);
 }
 
 void state_trust(shard_state *state) {
     state_store(state, STATE_VERSION, 1);
     state_store(state, STATE_BOOT, platform->boot());
     state_store(state, STATE_MAGIC, STATE_MAGIC_VALUE);
+}
+
+bool state_is_damaged(const shard_state *state) {
+    bool is_new = true;
+
+    for (unsigned i = 0; i < STATE_BYTES && is_new; i++) {
+        is_new = state->bytes[i] == 0;
+    }
+    return !is_new && (state_load(state, STATE_VERSION) != 1 ||
+                       state_load(state, STATE_WRITE_POSITION) > STATE_POSITION_MAX ||
+                       (int64_t)state_load(state, STATE_LAST_ENTRY) < -1);
 }

@@ -116,6 +116,9 @@ void state_close(shard_state *state);
 ** If not, the shard must be recovered before anything in it is believed. */
 bool state_is_trusted(const shard_state *state);
 
+/* Whether it holds what nobody writes: then no field is to be believed. */
+bool state_is_damaged(const shard_state *state);
+
 /* Say that all fields have been made right. */
 void state_trust(shard_state *state);
 

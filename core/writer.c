@@ -18,12 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "log.h"
 #include "memory.h"
 #include "platform.h"
 #include "process.h"
 #include "shard.h"
 #include "status.h"
+#include "walk.h"
 
 #define SEQUENCE_TRIES 1000 /* numbers of new files that may be taken by strays */
 #define SAVEPOINTS_FIRST 8
@@ -46,31 +48,77 @@ static void set_tail_list(comet_shard *shard, segment_list *list) {
     shard->tail_list = list;
 }
 
+/* Whether the last block still has the checksum of the commit that ended with it.  Of a transaction that
+** was prepared and never published, nobody can tell. */
+static comet_status check_last_block(segment_file *file, const segment_block *block,
+                                     comet_error *error) {
+    map_window *window = NULL;
+    const unsigned char *bytes;
+    uint32_t length = record_length(block->record);
+    comet_status status;
+
+    if (record_entries(block->record) != block->end - block->first ||
+        index_check_record(block->index, block->at, NULL) != COMET_OK) {
+        return COMET_OK;
+    }
+    status = segment_bytes(file, &window, block->position, length, &bytes, error);
+    if (status == COMET_OK && crc32c_extend(0, bytes, length) != record_crc(block->record)) {
+        status = segment_corrupt(file, block->first, block->end - 1, "are damaged", error);
+    }
+    segment_release_window(file, &window);
+    return status;
+}
+
 static comet_status load_block(comet_shard *shard, segment_file *file, uint64_t end,
                                comet_error *error) {
     index_tail *tail = &shard->tail.index;
-    block_index *index;
     segment_block block;
+    block_index *index;
     uint64_t at;
 
-    FORWARD(segment_ready(file, error));
+    FORWARD(segment_ready(file, end, error));
     index = segment_index(file);
+    if (index_is_in_memory(index)) {
+        return error_set(error, COMET_CORRUPT, 0, "%s has no index", segment_path(file));
+    }
     index_forget_room(index);
     index_tail_init(tail, index, segment_first_offset(file));
+    shard->tail.blocks = index;
     shard->tail.compressed_count = index_noted_compressed(index);
     if (end == segment_first_offset(file)) {
         return COMET_OK;
     }
     FORWARD(index_find(index, end - 1, &at, error));
     FORWARD(segment_describe_block(file, at, end, false, &block, error));
-    tail->end_offset = block.first;
-    tail->position = block.position;
+    FORWARD(check_last_block(file, &block, error));
+    tail->end_offset = tail->block_first = block.first;
+    tail->position = tail->block_position = tail->crc_position = block.position;
     tail->record_count = at;
-    FORWARD(index_tail_begin(index, tail, error));
-    FORWARD(segment_walk(file, index, tail, NULL, end, end, error));
+    FORWARD(walk_entries(file, index, tail, NULL, end, end, error));
     if (tail->end_offset != end) {
         return segment_corrupt(file, tail->end_offset, end - 1, "are missing or damaged", error);
     }
+    return COMET_OK;
+}
+
+/* Continue the last segment where its entries end.  One that is damaged, or that has no index on disk,
+** is written to no more: what was committed there keeps its numbers. */
+static comet_status load_last(comet_shard *shard, const segment_item *item, uint64_t end,
+                              comet_error *error) {
+    index_tail *tail = &shard->tail.index;
+    comet_status status = load_block(shard, item->file, end, error);
+
+    if (status != COMET_CORRUPT) {
+        return status;
+    }
+    memset(tail, 0, sizeof *tail);
+    tail->end_offset = tail->block_first = end;
+    tail->position = item->facts.bytes;
+    if (segment_fd(item->file) >= 0) {
+        FORWARD(segment_size(item->file, &tail->position, error));
+    }
+    shard->tail.blocks = segment_index(item->file);
+    shard->tail.is_closed = true;
     return COMET_OK;
 }
 
@@ -121,7 +169,7 @@ comet_status writer_load_tail(comet_shard *shard, comet_error *error) {
     status = trim_list(shard, &list, end, error);
     tail->segment_count = list->count;
     if (status == COMET_OK && list->count > 0) {
-        status = load_block(shard, list->items[list->count - 1].file, end, error);
+        status = load_last(shard, &list->items[list->count - 1], end, error);
     }
     tail->time_high = (int64_t)state_load(&shard->state, STATE_TIME_HIGH);
     tail->disorder_end = state_load(&shard->state, STATE_DISORDER_END);
@@ -133,7 +181,7 @@ comet_status writer_load_tail(comet_shard *shard, comet_error *error) {
 comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, uint64_t end,
                                   uint64_t bytes, manifest_segment *facts, comet_error *error) {
     uint64_t disorder = shard->tail.disorder_end;
-    block_index *index = segment_index(item->file);
+    comet_status status;
 
     *facts = item->facts;
     facts->entry_count = end - facts->first_offset;
@@ -141,8 +189,13 @@ comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, 
     facts->written_ns = platform->now();
     facts->compressed_count = shard->tail.compressed_count;
     facts->disorder_end = disorder > facts->first_offset && disorder <= end ? disorder : 0;
-    facts->has_bounds = facts->entry_count > 0;
-    return index_bounds(index, &facts->time_low, &facts->time_high, error);
+    facts->has_bounds = false;
+    if (facts->entry_count == 0 || shard->tail.blocks == NULL) {
+        return COMET_OK;
+    }
+    status = index_bounds(shard->tail.blocks, &facts->time_low, &facts->time_high, error);
+    facts->has_bounds = status == COMET_OK;
+    return status == COMET_CORRUPT ? COMET_OK : status; /* a damaged segment's are not known */
 }
 
 /* ---- Begin ---- */
@@ -182,13 +235,26 @@ static comet_status check_owner(const comet_shard *shard, comet_error *error) {
                      shard->id, shard->id % count, count, who, own);
 }
 
+/* A reader of this process may have found the index damaged that the tail belongs to. */
+static bool tail_is_doubted(const comet_shard *shard) {
+    const write_tail *tail = &shard->tail;
+    const segment_file *file;
+
+    if (tail->segment_count == 0 || tail->is_closed) {
+        return false;
+    }
+    file = shard->tail_list->items[tail->segment_count - 1].file;
+    return segment_index(file) != tail->blocks || segment_index_is_doubted(file);
+}
+
 static comet_status txn_ready(comet_shard *shard, bool took_over, comet_error *error) {
     if (took_over) {
         shard->tail_is_loaded = false;
         FORWARD(recovery_take_over(shard, error));
     }
     if (!shard->tail_is_loaded || shard->tail.index.end_offset != state_end(&shard->state) ||
-        shard->tail_generation != state_load(&shard->state, STATE_GENERATION)) {
+        shard->tail_generation != state_load(&shard->state, STATE_GENERATION) ||
+        tail_is_doubted(shard)) {
         FORWARD(writer_load_tail(shard, error));
     }
     return COMET_OK;
@@ -218,7 +284,7 @@ comet_status comet_txn_begin(comet_shard *shard, comet_txn **out, comet_error *e
     }
     txn->shard = shard;
     txn->begin = shard->tail;
-    txn->list_is_saved = txn->is_prepared_durably = false;
+    txn->list_is_saved = txn->is_prepared_durably = txn->is_marked = false;
     txn->bytes = txn->stored_bytes_compressed = txn->compressed_entries = 0;
     txn->list = txn->begin_list = shard->tail_list;
     assert(txn->list->count == shard->tail.segment_count);
@@ -286,7 +352,7 @@ static comet_status finish_block(comet_txn *txn, comet_error *error) {
         return COMET_OK;
     }
     FORWARD(map_open_block(txn, error));
-    index_tail_finish(segment_index(tail_item(txn)->file), tail,
+    index_tail_finish(shard->tail.blocks, tail,
                       append_at(&shard->room, tail->block_position));
     return COMET_OK;
 }
@@ -319,7 +385,9 @@ static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *e
         txn->list->items[count - 1].facts = finished;
     }
     append_room_close(&shard->room);
-    index_tail_init(&tail->index, segment_index(made.file), made.facts.first_offset);
+    tail->blocks = segment_index(made.file);
+    tail->is_closed = false;
+    index_tail_init(&tail->index, tail->blocks, made.facts.first_offset);
     tail->segment_count = count + 1;
     tail->compressed_count = 0;
     return COMET_OK;
@@ -330,10 +398,10 @@ static uint64_t segment_bytes_max(const comet_txn *txn) {
     uint64_t wanted = (uint64_t)log_value(txn->shard->log, COMET_MAX_FILE_SIZE);
     uint64_t possible;
 
-    if (txn->shard->tail.segment_count == 0) {
+    if (txn->shard->tail.segment_count == 0 || txn->shard->tail.is_closed) {
         return wanted;
     }
-    possible = index_data_bytes_max(segment_index(tail_item(txn)->file));
+    possible = index_data_bytes_max(txn->shard->tail.blocks);
     return wanted < possible ? wanted : possible;
 }
 
@@ -344,7 +412,7 @@ static comet_status make_room(comet_txn *txn, uint64_t size, comet_error *error)
     uint64_t bytes_max = segment_bytes_max(txn);
     uint64_t keep;
 
-    if (tail->segment_count == 0 ||
+    if (tail->segment_count == 0 || tail->is_closed ||
         (tail->index.position > 0 && tail->index.position + size > bytes_max)) {
         comet_status status = rotate(txn, size, error);
         if (status != COMET_OK) {
@@ -379,7 +447,7 @@ static void append_entry(comet_txn *txn, const void *stored, size_t stored_size,
         tail->time_high = timestamp;
     }
     if (index_tail_is_full(&tail->index)) {
-        index_tail_finish(segment_index(tail_item(txn)->file), &tail->index,
+        index_tail_finish(tail->blocks, &tail->index,
                           append_at(&shard->room, tail->index.block_position));
     }
 }
@@ -418,7 +486,7 @@ comet_status comet_txn_append(comet_txn *txn, const void *data, size_t size, int
         FORWARD(make_room(txn, ENTRY_HEADER_BYTES + stored_size, error));
     }
     if (tail->record_count == 0 || index_tail_is_full(tail)) {
-        FORWARD(index_tail_begin(segment_index(tail_item(txn)->file), tail, error));
+        FORWARD(index_tail_begin(shard->tail.blocks, tail, error));
     }
     *offset = tail->end_offset;
     append_entry(txn, stored, stored_size, timestamp);
@@ -451,6 +519,9 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
     for (size_t i = first; i < list->count; i++) {
         segment_file *file = list->items[i].file;
         int result;
+        if (segment_fd(file) < 0) {
+            continue; /* its file is gone */
+        }
         if (i + 1 < list->count) {
             FORWARD(segment_sync(file, error));
             continue;
@@ -460,6 +531,7 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
             return error_set(error, COMET_IO, -result, "cannot make %s durable",
                              segment_path(file));
         }
+        txn->is_marked = true;
         index_mark_store(segment_index(file), &mark);
         FORWARD(index_sync(segment_index(file), error));
     }
@@ -473,11 +545,14 @@ static void note_end(const comet_txn *txn, size_t i) {
     const segment_item *item = &txn->list->items[i];
     const write_tail *tail = &txn->shard->tail;
 
+    if (segment_index(item->file) == NULL) {
+        return; /* its file is gone */
+    }
     if (i + 1 < txn->list->count) {
         index_note(segment_index(item->file), item->facts.first_offset + item->facts.entry_count,
                    item->facts.compressed_count);
     } else {
-        index_note(segment_index(item->file), tail->index.end_offset, tail->compressed_count);
+        index_note(tail->blocks, tail->index.end_offset, tail->compressed_count);
     }
 }
 
@@ -502,7 +577,8 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
     ** ends: so its note stands before index.bin names it, and the older ones' follow. */
     note_end(txn, txn->list->count - 1);
-    if (txn->list != txn->begin_list || shard->manifest_is_stale) {
+    if (txn->list != txn->begin_list || shard->manifest_is_stale ||
+        atomic_load(&shard->manifest_is_bad)) {
         FORWARD(shard_save_manifest(shard, txn->list, state_end(&shard->state),
                                     txn->begin.index.position, error));
         shard->manifest_is_stale = false;
@@ -559,8 +635,8 @@ static void restore_tail(comet_txn *txn, const write_tail *tail) {
     if (tail->index.block_position < shard->room.window_position) {
         append_room_close(&shard->room);
     }
-    if (tail->segment_count > 0) {
-        block_index *index = segment_index(tail_item(txn)->file);
+    if (tail->segment_count > 0 && !tail->is_closed) {
+        block_index *index = tail->blocks;
         index_tail_restore(index, &shard->tail.index);
         if (index_noted_end(index) > tail->index.end_offset) { /* prepared, then taken back */
             index_note(index, tail->index.end_offset, tail->compressed_count);
@@ -596,6 +672,9 @@ static void cut_finished(const comet_txn *txn) {
     size_t first = first_touched(txn);
 
     for (size_t i = first; i + 1 < txn->list->count; i++) {
+        if (segment_fd(txn->list->items[i].file) < 0) {
+            continue;
+        }
         (void)segment_cut(txn->list->items[i].file, txn->list->items[i].facts.bytes, NULL);
     }
 }
@@ -647,6 +726,18 @@ void comet_txn_publish(comet_txn *txn) {
 
 /* ---- Rollback ---- */
 
+/* A power cut must not bring back what a mark vouched for and was then taken back.  The data below is
+** durable already: it was made so before the mark. */
+static void take_back_mark(const comet_txn *txn) {
+    const write_tail *tail = &txn->shard->tail;
+    index_mark mark = {tail->index.end_offset, tail->index.position, tail->index.crc};
+
+    if (!tail->is_closed) {
+        index_mark_store(tail->blocks, &mark);
+        (void)index_sync(tail->blocks, NULL);
+    }
+}
+
 void comet_txn_rollback(comet_txn *txn) {
     if (txn == NULL || log_is_forked(txn->shard->log)) {
         return;
@@ -657,9 +748,8 @@ void comet_txn_rollback(comet_txn *txn) {
                             txn->begin.index.position, NULL) == COMET_OK) {
         txn->shard->manifest_is_stale = false;
     }
-    /* A power cut must not bring back what a mark vouched for and was then taken back. */
-    if (txn->is_prepared_durably && txn->begin.segment_count > 0) {
-        (void)make_durable(txn, NULL);
+    if (txn->is_marked && txn->begin.segment_count > 0) {
+        take_back_mark(txn);
     }
     txn_end(txn);
 }

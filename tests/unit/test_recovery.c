@@ -369,9 +369,9 @@ static void lost_after_a_kill(void **state) {
     char what[64];
     (void)state;
 
-    for (unsigned i = 0; i < 36; i++) {
+    for (unsigned i = 0; i < 48; i++) {
         report last = run_and_kill("simple", &random);
-        unsigned which = i / 12;
+        unsigned which = i / 4 % 3;
         (void)snprintf(what, sizeof what, "%s, damage %u after a kill",
                        which == 2 ? ".idx" : names[which], i % 4);
         if (which == 2) {

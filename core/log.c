@@ -52,7 +52,7 @@ struct log_core {
     bool readonly;
     char directory[PATH_BYTES_MAX];
 
-    bool closes;           /* no handle is left: guarded by registry_mutex */
+    bool closes; /* no handle is left: guarded by registry_mutex */
 
     pthread_mutex_t mutex; /* shards, settings, seat, upkeep; never held across an fsync */
     comet_shard *shards;
@@ -188,9 +188,9 @@ static comet_status store_settings(const log_core *log, const comet_settings *se
 
 /* process_id as far as it is known: as given, else the slot.  Alone, a process is number 0. */
 static int64_t process_id_in_force(const log_core *log) {
-    bool is_known = log->settings.given[COMET_PROCESS_ID] ||
-                    (log->seat.slot == PROCESS_NO_SLOT &&
-                     log->settings.value[COMET_PROCESS_COUNT] <= 1);
+    bool is_known =
+        log->settings.given[COMET_PROCESS_ID] ||
+        (log->seat.slot == PROCESS_NO_SLOT && log->settings.value[COMET_PROCESS_COUNT] <= 1);
 
     return is_known ? log->settings.value[COMET_PROCESS_ID] : log->seat.slot;
 }

@@ -331,7 +331,9 @@ static void test_carried_connection(void **state) {
     pid_t child;
     int status;
 
-    run(db, "CREATE VIRTUAL TABLE temp.t USING comet_shard(log='%s/log', upkeep=manual)",
+    run(db,
+        "CREATE VIRTUAL TABLE temp.t USING comet_shard(log='%s/log', upkeep=manual,"
+        " max_file_size='1MB')",
         used->directory);
     run(db, "CREATE VIRTUAL TABLE temp.s USING comet_stream(log='%s/log', upkeep=manual)",
         used->directory);

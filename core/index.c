@@ -511,6 +511,13 @@ void index_tail_init(index_tail *tail, const block_index *index, uint64_t first_
     tail->time_high = INT64_MIN;
 }
 
+/* What others may be reading is not written anew where it stands already. */
+static void keep_u64(unsigned char *at, uint64_t value) {
+    if (load_u64(at) != value) {
+        store_u64(at, value);
+    }
+}
+
 /* The record may be one that was taken back, or one that readers use: then it keeps its values. */
 comet_status index_tail_begin(block_index *index, index_tail *tail, comet_error *error) {
     uint64_t at = tail->record_count;
@@ -520,8 +527,8 @@ comet_status index_tail_begin(block_index *index, index_tail *tail, comet_error 
     FORWARD(index_allocate(index, index_used_bytes(index, at) + index->record_bytes, error));
     FORWARD(chunk_get(index, (size_t)(at / index->records_per_chunk), &chunk, error));
     record = chunk_record(index, chunk, at);
-    store_u64(record, tail->end_offset);
-    store_u64(record + 8, tail->position);
+    keep_u64(record, tail->end_offset);
+    keep_u64(record + 8, tail->position);
     store_u64(record + 32, 0);
     bit_clear(chunk->checked, at % index->records_per_chunk);
     bit_clear(chunk->sound, at % index->records_per_chunk);

@@ -52,7 +52,7 @@ struct log_core {
     bool readonly;
     char directory[PATH_BYTES_MAX];
 
-    bool closes;           /* no handle is left: guarded by registry_mutex */
+    bool closes; /* no handle is left: guarded by registry_mutex */
 
     pthread_mutex_t mutex; /* shards, settings, seat, upkeep; never held across an fsync */
     comet_shard *shards;
@@ -91,19 +91,23 @@ static void before_fork(void) {
     slot_before_fork();
 }
 
-static void after_fork_in_parent(void) {
-    slot_after_fork_in_parent();
+static void unlock_all(void) {
     for (log_core *log = registry; log != NULL; log = log->next) {
         pthread_mutex_unlock(&log->mutex);
     }
     pthread_mutex_unlock(&registry_mutex);
 }
 
-/* All that the child inherits is left alone, but for the locks.  Its handles are dead. */
+static void after_fork_in_parent(void) {
+    slot_after_fork_in_parent();
+    unlock_all();
+}
+
+/* All that the child inherits is left alone, but for the slots.  Its handles are dead. */
 static void after_fork_in_child(void) {
     slot_after_fork_in_child();
+    unlock_all();
     registry = NULL;
-    pthread_mutex_init(&registry_mutex, NULL);
     atomic_fetch_add(&log_fork_epoch, 1);
 }
 
@@ -188,9 +192,9 @@ static comet_status store_settings(const log_core *log, const comet_settings *se
 
 /* process_id as far as it is known: as given, else the slot.  Alone, a process is number 0. */
 static int64_t process_id_in_force(const log_core *log) {
-    bool is_known = log->settings.given[COMET_PROCESS_ID] ||
-                    (log->seat.slot == PROCESS_NO_SLOT &&
-                     log->settings.value[COMET_PROCESS_COUNT] <= 1);
+    bool is_known =
+        log->settings.given[COMET_PROCESS_ID] ||
+        (log->seat.slot == PROCESS_NO_SLOT && log->settings.value[COMET_PROCESS_COUNT] <= 1);
 
     return is_known ? log->settings.value[COMET_PROCESS_ID] : log->seat.slot;
 }
@@ -207,6 +211,7 @@ static void apply_settings(log_core *log, const comet_settings *settings) {
         }
     }
     put_in_force(log, COMET_PROCESS_ID, process_id_in_force(log));
+    window_pool_limit(&log->windows, (uint64_t)settings->value[COMET_MAX_MAPPED_BYTES]);
 }
 
 /* The slot that this process holds is its process_id. */
@@ -499,7 +504,6 @@ comet_status comet_log_open(const char *directory, unsigned flags, const comet_s
             status = status != COMET_OK ? status : merge_settings(core, settings, error);
         }
         if (status == COMET_OK) {
-            core->windows.limit_bytes = (uint64_t)log_value(core, COMET_MAX_MAPPED_BYTES);
             made->core = core;
             made->next = core->handles;
             core->handles = made;

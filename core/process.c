@@ -31,8 +31,8 @@ static comet_status processes_path(const char *directory, char path[PATH_BYTES_M
 static uint32_t holder_of(const slot_file *file, uint32_t slot) {
     uint64_t holder = 0;
 
-    if (!slot_is_held(file, slot) || platform->read_at(file->fd, &holder, sizeof holder,
-                                                       (uint64_t)slot * HOLDER_BYTES) != 0) {
+    if (!slot_is_held(file, slot) ||
+        platform->read_at(file->fd, &holder, sizeof holder, (uint64_t)slot * HOLDER_BYTES) != 0) {
         return 0;
     }
     return (uint32_t)holder;

@@ -344,8 +344,8 @@ static comet_status tidy_files(comet_shard *shard) {
                  : writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
                                         &item->facts, NULL);
     if (status == COMET_OK) {
-        status = shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position,
-                                     NULL);
+        status =
+            shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position, NULL);
     }
     /* Cut only once the others have been told: they store into mappings of the file. */
     if (status == COMET_OK && !tail->is_closed) {

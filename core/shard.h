@@ -63,8 +63,8 @@ struct comet_txn {
 
 struct comet_shard {
     log_core *log;
-    comet_shard *next; /* in the log's list */
-    unsigned handles;  /* guarded by the log's mutex */
+    comet_shard *next;     /* in the log's list */
+    unsigned handles;      /* guarded by the log's mutex */
     unsigned opened_count; /* how often it was opened; guarded by it too */
     uint32_t id;
     segment_home home;

@@ -84,5 +84,5 @@ void slot_after_fork_in_child(void) {
         file->fd = -1;
     }
     files = NULL;
-    pthread_mutex_init(&files_mutex, NULL);
+    pthread_mutex_unlock(&files_mutex);
 }

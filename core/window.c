@@ -55,6 +55,12 @@ void window_pool_close(window_pool *pool) {
     pthread_mutex_destroy(&pool->mutex);
 }
 
+void window_pool_limit(window_pool *pool, uint64_t limit_bytes) {
+    pthread_mutex_lock(&pool->mutex);
+    pool->limit_bytes = limit_bytes;
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 void window_pool_forget(window_pool *pool, const void *owner) {
     map_window *window;
 

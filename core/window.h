@@ -33,6 +33,9 @@ typedef struct window_pool {
 void window_pool_open(window_pool *pool, uint64_t limit_bytes);
 void window_pool_close(window_pool *pool);
 
+/* From the next release on. */
+void window_pool_limit(window_pool *pool, uint64_t limit_bytes);
+
 /* A window over [position, position + length) of `owner`'s file `fd`, which has `file_bytes`.
 ** The caller has made sure that the range lies in the file. */
 comet_status window_acquire(window_pool *pool, const void *owner, int fd, uint64_t file_bytes,

@@ -50,6 +50,8 @@ typedef struct worker {
     int answers;
 } worker;
 
+#define WORKER_END '\0'
+
 typedef int64_t (*worker_answer)(char request);
 
 static worker worker_start(worker_answer answer) {
@@ -64,7 +66,7 @@ static worker worker_start(worker_answer answer) {
         char request;
         (void)close(requests[1]);
         (void)close(answers[0]);
-        while (read(requests[0], &request, 1) == 1) {
+        while (read(requests[0], &request, 1) == 1 && request != WORKER_END) {
             int64_t number = answer(request);
             if (write(answers[1], &number, sizeof number) != sizeof number) {
                 break;
@@ -92,6 +94,9 @@ static void worker_end(const worker *w, bool by_kill) {
 
     if (by_kill) {
         (void)kill(w->pid, SIGKILL);
+    } else { /* end of file would not do: later workers have the pipe too */
+        const char request = WORKER_END;
+        assert_int_equal(write(w->requests, &request, 1), 1);
     }
     (void)close(w->requests);
     assert_int_equal(waitpid(w->pid, &status, 0), w->pid);
@@ -327,7 +332,8 @@ static void foreign_shards_are_left_alone(void **state) {
     assert_false(file_exists(shard_file(1, "index.bin")));
     comet_shard_close(shard);
     comet_log_close(log);
-    assert_int_equal(path_size(shard_file(1, FIRST_DATA)), 12 + 7); /* header and bytes: the owner cuts */
+    assert_int_equal(path_size(shard_file(1, FIRST_DATA)),
+                     12 + 7); /* header and bytes: the owner cuts */
     assert_true(file_exists(shard_file(1, "index.bin")));
 }
 
@@ -662,7 +668,8 @@ static void *open_and_close(void *context) {
 /* Closing settles a shard, as its writer; that fails no other thread that writes or reads. */
 static void closing_disturbs_nobody(void **state) {
     comet_log *log = log_make(directory, 0, "boundary_interval=3 upkeep=manual");
-    opener openers[4] = {{log, 0, true, 0}, {log, 0, false, 0}, {log, 0, false, 0}, {log, 1, true, 0}};
+    opener openers[4] = {
+        {log, 0, true, 0}, {log, 0, false, 0}, {log, 0, false, 0}, {log, 1, true, 0}};
     pthread_t threads[4];
     (void)state;
 

@@ -7,8 +7,9 @@
 **             by two binary searches; else blocks are passed over by their bounds and rows checked
 **   place     index record -> the place of every eighth entry -> at most seven headers to walk
 **
-** A block is entered once: its file's size (once a clock tick) and its checksum are looked at then
-** (segment.c), and its bytes stay mapped while the cursor is in it.  An entry's header is checked against the block's
+** A block is entered once: its file's size and its checksum are looked at then (segment.c), and its
+** bytes stay mapped while the cursor is in it; after each use of them it is asked whether somebody cut the
+** file under the mapping.  An entry's header is checked against the block's
 ** limit each time, so damaged bytes lead to an error and never out of the mapping.
 */
 #include <assert.h>
@@ -18,6 +19,7 @@
 #include "entry.h"
 #include "memory.h"
 #include "merge.h"
+#include "platform.h"
 #include "shard.h"
 #include "status.h"
 
@@ -49,7 +51,7 @@ struct comet_cursor {
 
     /* The block we are in; bytes[0] is at block.position. */
     segment_file *file;
-    segment_sighting file_seen;
+    unsigned cuts; /* platform_cut_count, as it was when the window was last known to be whole */
     bool file_is_sealed;
     uint64_t file_end;
     map_window *window;
@@ -124,7 +126,6 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
     if (cursor->file != file) {
         leave_block(cursor);
         cursor->file = file;
-        cursor->file_seen.tick = 0;
     }
     cursor->file_end = cursor->end;
     cursor->file_is_sealed =
@@ -150,8 +151,7 @@ static comet_status enter_block(comet_cursor *cursor, const segment_block *block
     cursor->in_block = cursor->is_located = false;
     cursor->stride_count = 0;
     cursor->block = *block;
-    FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->file_seen, &cursor->window,
-                                error));
+    FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->window, error));
     length = cursor->block.limit - cursor->block.position;
     /* The limit of an open block is the file's end: take what it usually has. */
     length = !block->sealed && length > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : length;
@@ -330,11 +330,19 @@ static comet_status locate(comet_cursor *cursor, uint64_t offset, comet_error *e
     return COMET_OK;
 }
 
+/* Whether what was read from the window since the last look is what the file holds. */
+static inline comet_status check_cut(comet_cursor *cursor, comet_error *error) {
+    if (atomic_load_explicit(&platform_cut_count, memory_order_relaxed) == cursor->cuts) {
+        return COMET_OK;
+    }
+    return segment_check_cut(cursor->file, cursor->window, &cursor->cuts, error);
+}
+
 static comet_status timestamp_at(comet_cursor *cursor, uint64_t offset, int64_t *timestamp,
                                  comet_error *error) {
     FORWARD(locate(cursor, offset, error));
     *timestamp = entry_header_timestamp(cursor->bytes + cursor->place);
-    return COMET_OK;
+    return check_cut(cursor, error);
 }
 
 /* ---- From a time to an offset, where timestamps are in order ---- */
@@ -645,6 +653,23 @@ comet_status comet_cursor_seek(comet_cursor *cursor, comet_txn *txn, const comet
 
 /* ---- Onward ---- */
 
+/* The rows are all given.  Where a file ends within a page, that page reads as zeros from there on: whoever
+** cut it while we were in its last block is found out now, as for other blocks at the next one. */
+static comet_status finish(const comet_cursor *cursor, comet_error *error) {
+    uint64_t size;
+
+    if (!cursor->in_block || !cursor->is_located) {
+        return COMET_DONE;
+    }
+    FORWARD(segment_size(cursor->file, &size, error));
+    if (size < cursor->block.position + cursor->place + ENTRY_HEADER_BYTES ||
+        (cursor->block.sealed && size < cursor->block.limit)) {
+        return segment_corrupt(cursor->file, cursor->block.first, cursor->block.end - 1,
+                               "were cut off by another program while they were read", error);
+    }
+    return COMET_DONE;
+}
+
 comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error *error) {
     if (cursor->merge != NULL) {
         comet_status status = COMET_OK;
@@ -670,17 +695,18 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
             }
         }
     }
-    return cursor->low < cursor->high ? COMET_OK : COMET_DONE;
+    return cursor->low < cursor->high ? COMET_OK : finish(cursor, error);
 }
 
 comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
+    FORWARD(check_cut(cursor, error)); /* the caller may have read the last entry's bytes in place */
     if (cursor->merge == NULL && !cursor->check_time && !cursor->descending) {
         cursor->offset = ++cursor->low;
         if (cursor->low < cursor->high) {
             return COMET_OK;
         }
         cursor->low = cursor->high;
-        return COMET_DONE;
+        return finish(cursor, error);
     }
     return comet_cursor_skip(cursor, 1, error);
 }
@@ -714,6 +740,16 @@ static comet_status decode(comet_cursor *cursor, const void *stored, size_t stor
     return status;
 }
 
+/* Bytes are given out in place: find out now whether they are still there. */
+static void touch_pages(const unsigned char *bytes, size_t size) {
+    for (size_t at = 0; at < size; at += PAGE_BYTES_MIN) {
+        (void)*(const volatile unsigned char *)(bytes + at);
+    }
+    if (size > 0) {
+        (void)*(const volatile unsigned char *)(bytes + size - 1);
+    }
+}
+
 comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
                                comet_error *error) {
     uint32_t stored_size;
@@ -724,9 +760,11 @@ comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *
     FORWARD(need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES + (uint64_t)stored_size, error));
     stored = cursor->bytes + cursor->place + ENTRY_HEADER_BYTES;
     if (entry_is_frame(stored, stored_size)) {
-        return decode(cursor, stored, stored_size, data, size, error);
+        FORWARD(decode(cursor, stored, stored_size, data, size, error));
+        return check_cut(cursor, error);
     }
     *data = stored;
     *size = stored_size;
-    return COMET_OK;
+    touch_pages(stored, stored_size);
+    return check_cut(cursor, error);
 }

@@ -23,6 +23,9 @@
 /* Windows begin at a multiple of this: no machine has larger pages. */
 #define WINDOW_ALIGNMENT_BYTES (64 * KIBIBYTE)
 
+/* No machine has smaller pages. */
+#define PAGE_BYTES_MIN 4096u
+
 /* Disk blocks are allocated, and pages populated, this far ahead of the last entry: as much as the
 ** segment holds already, within these bounds.  Small shards stay small, busy ones seldom stop. */
 #define ALLOCATE_AHEAD_BYTES_MIN (64 * KIBIBYTE)

@@ -5,6 +5,7 @@
 **   populate   MADV_POPULATE_WRITE; where the kernel has none (before 5.14), nothing: a fault a page
 **   lock_byte  open-file-description locks, which other fds of this process cannot drop; where the
 **              system has none, the process's own record locks
+**   map        MAP_SHARED, guarded against files that others cut (platform.h)
 */
 #include "platform.h"
 
@@ -13,6 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +205,114 @@ static int sync_directory(const char *path) {
     return result;
 }
 
+/* ---- Mappings, and what happens when their files are cut ---- */
+
+/* More are mapped all the same, and not guarded. */
+#define MAPPINGS_GUARDED_MAX 65536u
+
+typedef struct guarded_mapping {
+    _Atomic uintptr_t begin; /* 0: free */
+    _Atomic uintptr_t end;
+    atomic_bool was_cut;
+} guarded_mapping;
+
+atomic_uint platform_cut_count;
+static guarded_mapping mappings[MAPPINGS_GUARDED_MAX];
+static atomic_uint mappings_used; /* slots above were never used */
+static struct sigaction previous_action;
+static atomic_flag passing_on = ATOMIC_FLAG_INIT;
+static pthread_mutex_t guard_mutex = PTHREAD_MUTEX_INITIALIZER;
+static uintptr_t page_bytes;
+
+static guarded_mapping *find_mapping(uintptr_t address) {
+    unsigned used = atomic_load(&mappings_used);
+
+    for (unsigned i = 0; i < used; i++) {
+        uintptr_t begin = atomic_load(&mappings[i].begin);
+        if (begin != 0 && address >= begin && address < atomic_load(&mappings[i].end)) {
+            return &mappings[i];
+        }
+    }
+    return NULL;
+}
+
+/* Only what a signal handler may do: mmap is a bare system call. */
+static bool replace_page(uintptr_t address) {
+    guarded_mapping *found = find_mapping(address);
+    uintptr_t page = address - address % page_bytes;
+
+    if (found == NULL || mmap((void *)page, page_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+        return false;
+    }
+    atomic_store(&found->was_cut, true);
+    atomic_fetch_add(&platform_cut_count, 1);
+    return true;
+}
+
+static void on_bus_error(int number, siginfo_t *info, void *context) {
+    int saved = errno;
+
+    if (info->si_code == BUS_ADRERR && replace_page((uintptr_t)info->si_addr)) {
+        errno = saved;
+        return;
+    }
+    if (previous_action.sa_handler == SIG_DFL || previous_action.sa_handler == SIG_IGN ||
+        atomic_flag_test_and_set(&passing_on)) { /* set: two handlers that pass on to each other */
+        (void)signal(number, SIG_DFL);
+        (void)raise(number);
+        return;
+    }
+    if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
+        previous_action.sa_sigaction(number, info, context);
+    } else {
+        previous_action.sa_handler(number);
+    }
+    atomic_flag_clear(&passing_on);
+}
+
+/* At each mapping: the host may have put a handler of its own in place since. */
+static void guard_install(void) {
+    struct sigaction action;
+    struct sigaction present;
+
+    pthread_mutex_lock(&guard_mutex);
+    page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+    (void)sigemptyset(&action.sa_mask);
+    if (sigaction(SIGBUS, NULL, &present) == 0 &&
+        ((present.sa_flags & SA_SIGINFO) == 0 || present.sa_sigaction != on_bus_error)) {
+        previous_action = present;
+        (void)sigaction(SIGBUS, &action, NULL);
+    }
+    pthread_mutex_unlock(&guard_mutex);
+}
+
+static void guard_add(uintptr_t begin, size_t length) {
+    guard_install();
+    for (unsigned i = 0; i < MAPPINGS_GUARDED_MAX; i++) {
+        uintptr_t none = 0;
+        if (atomic_load(&mappings[i].begin) == 0 &&
+            atomic_compare_exchange_strong(&mappings[i].begin, &none, UINTPTR_MAX)) {
+            unsigned used = atomic_load(&mappings_used);
+            atomic_store(&mappings[i].was_cut, false);
+            atomic_store(&mappings[i].end, begin + length);
+            atomic_store(&mappings[i].begin, begin);
+            while (used <= i && !atomic_compare_exchange_weak(&mappings_used, &used, i + 1)) {
+            }
+            return;
+        }
+    }
+}
+
+bool platform_was_cut(const void *address) {
+    const guarded_mapping *found = find_mapping((uintptr_t)address);
+
+    return found != NULL && atomic_load(&found->was_cut);
+}
+
 static int map(int fd, uint64_t position, size_t length, bool writable, void **address) {
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
     void *mapped = mmap(NULL, length, protection, MAP_SHARED, fd, (off_t)position);
@@ -209,11 +320,17 @@ static int map(int fd, uint64_t position, size_t length, bool writable, void **a
     if (mapped == MAP_FAILED) {
         return -errno;
     }
+    guard_add((uintptr_t)mapped, length);
     *address = mapped;
     return 0;
 }
 
 static int unmap(void *address, size_t length) {
+    guarded_mapping *found = find_mapping((uintptr_t)address);
+
+    if (found != NULL) {
+        atomic_store(&found->begin, 0);
+    }
     return munmap(address, length) != 0 ? -errno : 0;
 }
 

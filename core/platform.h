@@ -9,6 +9,7 @@
 #ifndef COMET_PLATFORM_H
 #define COMET_PLATFORM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,6 +81,20 @@ typedef struct platform_calls {
     uint32_t (*process)(void); /* this process's id */
     uint64_t (*boot)(void);    /* differs after each start of the machine; 0 where unknown */
 } platform_calls;
+
+/* ---- Files that others cut ----
+**
+** A load or store past the end of a mapped file is SIGBUS, and would end the host's process because
+** somebody else truncated a file.  So a mapping puts a handler in place that knows all of ours:
+** a page that is gone is replaced by one of zeros of this process's own, and counted.  Whoever uses a
+** mapping asks afterwards; every other SIGBUS goes to the handler that was there before.  (The way of
+** Wayland's wl_shm.) */
+
+/* How many pages were replaced so far.  Unchanged: nothing was cut. */
+extern atomic_uint platform_cut_count;
+
+/* Whether a page of the mapping that holds `address` was. */
+bool platform_was_cut(const void *address);
 
 /* The table in force. */
 extern const platform_calls *platform;

@@ -438,6 +438,21 @@ comet_status segment_bytes(segment_file *segment, map_window **window, uint64_t 
     return COMET_OK;
 }
 
+comet_status segment_check_cut(const segment_file *segment, const map_window *window,
+                               unsigned *cuts, comet_error *error) {
+    unsigned count = atomic_load_explicit(&platform_cut_count, memory_order_relaxed);
+
+    if (count == *cuts) {
+        return COMET_OK;
+    }
+    if (window == NULL || !platform_was_cut(window->bytes)) {
+        *cuts = count;
+        return COMET_OK;
+    }
+    return error_set(error, COMET_CORRUPT, 0, "%s was cut short by another program while it was read",
+                     segment->path);
+}
+
 comet_status segment_describe_block(segment_file *segment, uint64_t at, uint64_t end, bool sealed,
                                     segment_block *block, comet_error *error) {
     block_index *index = segment_index(segment);
@@ -486,23 +501,20 @@ static bool block_sums_up(const segment_block *block, const unsigned char *bytes
            crc32c_extend(0, bytes, length) == record_crc(block->record);
 }
 
-comet_status segment_check_block(segment_file *segment, segment_block *block,
-                                 segment_sighting *seen, map_window **window, comet_error *error) {
+comet_status segment_check_block(segment_file *segment, segment_block *block, map_window **window,
+                                 comet_error *error) {
     const unsigned char *bytes;
-    int64_t tick = platform->tick();
+    uint64_t size;
 
     if (block->lost) {
         return segment_corrupt(segment, block->first, block->end - 1,
                                "are missing: the file was cut short or overwritten", error);
     }
-    if (seen->tick != tick || block->limit > seen->size_bytes || !block->sealed) {
-        FORWARD(segment_size(segment, &seen->size_bytes, error));
-        seen->tick = tick;
-    }
+    FORWARD(segment_size(segment, &size, error));
     if (!block->sealed) {
-        block->limit = seen->size_bytes;
+        block->limit = size;
     }
-    if (block->limit > seen->size_bytes || block->position + ENTRY_HEADER_BYTES > block->limit) {
+    if (block->limit > size || block->position + ENTRY_HEADER_BYTES > block->limit) {
         return segment_corrupt(segment, block->first, block->end - 1,
                                "are missing: the file was cut short", error);
     }

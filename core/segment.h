@@ -105,23 +105,21 @@ typedef struct segment_block {
 comet_status segment_describe_block(segment_file *segment, uint64_t at, uint64_t end, bool sealed,
                                     segment_block *block, comet_error *error);
 
-/* How long a reader has found the file to be, and when. */
-typedef struct segment_sighting {
-    uint64_t size_bytes;
-    int64_t tick; /* 0: never */
-} segment_sighting;
-
 /* Make sure that the file still has the block's bytes and, the first time in this process, that they
-** have the checksum they were written with.  The file's size is looked at once a tick.
-** *window: as in segment_bytes(). */
-comet_status segment_check_block(segment_file *segment, segment_block *block,
-                                 segment_sighting *seen, map_window **window, comet_error *error);
+** have the checksum they were written with.  *window: as in segment_bytes(). */
+comet_status segment_check_block(segment_file *segment, segment_block *block, map_window **window,
+                                 comet_error *error);
 
 /* Bytes [position, position + length) of a file that is known to be long enough.  *window is the
 ** caller's held window (NULL at first): replaced when it does not cover the range. */
 comet_status segment_bytes(segment_file *segment, map_window **window, uint64_t position,
                            uint64_t length, const unsigned char **bytes, comet_error *error);
 void segment_release_window(segment_file *segment, map_window **window);
+
+/* COMET_CORRUPT if the file was cut under the window while it was read: what was got from it since
+** `*cuts`, the caller's memory of platform_cut_count, may be zeros.  Free of cost while nobody cuts. */
+comet_status segment_check_cut(const segment_file *segment, const map_window *window,
+                               unsigned *cuts, comet_error *error);
 
 /* An error about entries of this segment, in the words users get. */
 comet_status segment_corrupt(const segment_file *segment, uint64_t first, uint64_t last,

@@ -78,7 +78,7 @@ static comet_status reload_list(comet_shard *shard, uint64_t generation, comet_e
 
 bool shard_list_is_current(const comet_shard *shard, const segment_list *list, uint64_t *end) {
     *end = state_end(&shard->state);
-    return list == atomic_load_explicit(&shard->list, memory_order_acquire) &&
+    return state_is_ours(&shard->state) && list == atomic_load_explicit(&shard->list, memory_order_acquire) &&
            shard->list_generation == state_load(&shard->state, STATE_GENERATION);
 }
 
@@ -88,6 +88,12 @@ comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *e
     uint64_t committed = state_end(&shard->state);
     uint64_t generation = state_load(&shard->state, STATE_GENERATION);
 
+    if (!state_is_ours(&shard->state)) {
+        return error_set(error, COMET_IO, 0,
+                         "%s/" STATE_NAME " was cut short or overwritten by another program while it "
+                         "was in use; close the log everywhere and open it again",
+                         shard->home.directory);
+    }
     if (generation != shard->list_generation) {
         FORWARD(reload_list(shard, generation, error));
     }

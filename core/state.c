@@ -8,7 +8,6 @@
 #include "platform.h"
 #include "status.h"
 
-#define STATE_MAGIC_VALUE UINT64_C(0x315453544D4F43FF) /* "\xFFCOMTST1": no plausible count */
 
 /* More than a data file can have, as the Go package judges it. */
 #define STATE_POSITION_MAX ((uint64_t)1 << 40)
@@ -99,8 +98,7 @@ static bool numbers_agree(const shard_state *state) {
 }
 
 bool state_is_trusted(const shard_state *state) {
-    return state_load(state, STATE_MAGIC) == STATE_MAGIC_VALUE &&
-           state_load(state, STATE_VERSION) == 1 &&
+    return state_is_ours(state) && state_load(state, STATE_VERSION) == 1 &&
            state_end(state) <= (uint64_t)COMET_OFFSET_MAX &&
            state_load(state, STATE_BOOT) == platform->boot() && numbers_agree(state);
 }

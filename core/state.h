@@ -116,6 +116,13 @@ void state_close(shard_state *state);
 ** If not, the shard must be recovered before anything in it is believed. */
 bool state_is_trusted(const shard_state *state);
 
+#define STATE_MAGIC_VALUE UINT64_C(0x315453544D4F43FF) /* "\xFFCOMTST1": no plausible count */
+
+/* Whether it still is what it was when it was opened: anybody can cut a mapped file. */
+static inline bool state_is_ours(const shard_state *state) {
+    return state_load(state, STATE_MAGIC) == STATE_MAGIC_VALUE;
+}
+
 /* Whether it holds what nobody writes: then no field is to be believed. */
 bool state_is_damaged(const shard_state *state);
 

@@ -80,7 +80,8 @@ static map_window *pool_find(const window_pool *pool, const void *owner, uint64_
                              uint64_t length) {
     for (map_window *window = pool->newest; window != NULL; window = window->older) {
         if (window->owner == owner && position >= window->position &&
-            position + length <= window->position + window->length) {
+            position + length <= window->position + window->length &&
+            (atomic_load(&platform_cut_count) == 0 || !platform_was_cut(window->bytes))) {
             return window;
         }
     }

@@ -235,6 +235,17 @@ static comet_status check_owner(const comet_shard *shard, comet_error *error) {
                      shard->id, shard->id % count, count, who, own);
 }
 
+/* Whether a page of what the writer stores to was found gone. */
+static bool shard_files_were_cut(const comet_shard *shard) {
+    const write_tail *tail = &shard->tail;
+
+    if (atomic_load_explicit(&platform_cut_count, memory_order_relaxed) == 0) {
+        return false;
+    }
+    return (shard->room.bytes != NULL && platform_was_cut(shard->room.bytes)) ||
+           (tail->index.record != NULL && platform_was_cut(tail->index.record));
+}
+
 /* A reader of this process may have found the index damaged that the tail belongs to. */
 static bool tail_is_doubted(const comet_shard *shard) {
     const write_tail *tail = &shard->tail;
@@ -243,11 +254,17 @@ static bool tail_is_doubted(const comet_shard *shard) {
     if (tail->segment_count == 0 || tail->is_closed) {
         return false;
     }
+    if (shard_files_were_cut(shard)) {
+        return true;
+    }
     file = shard->tail_list->items[tail->segment_count - 1].file;
     return segment_index(file) != tail->blocks || segment_index_is_doubted(file);
 }
 
 static comet_status txn_ready(comet_shard *shard, bool took_over, comet_error *error) {
+    if (!state_is_ours(&shard->state)) {
+        shard->tail_is_loaded = false; /* shard_snapshot() will say it */
+    }
     if (took_over) {
         shard->tail_is_loaded = false;
         FORWARD(recovery_take_over(shard, error));
@@ -565,6 +582,30 @@ static bool is_durable_now(const comet_txn *txn) {
                                        log_value(log, COMET_UPKEEP) == COMET_UPKEEP_MANUAL);
 }
 
+/* What was stored may have gone nowhere, because another program cut a file meanwhile.  The size is
+** looked at once a clock tick; a page that is gone makes itself known. */
+static comet_status check_files(comet_txn *txn, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    const segment_file *file = tail_item(txn)->file;
+    int64_t tick = platform->tick();
+    uint64_t size;
+
+    if (shard_files_were_cut(shard)) {
+        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
+                               "cannot be written: another program cut a file of the shard", error);
+    }
+    if (tick == shard->size_tick) {
+        return COMET_OK;
+    }
+    FORWARD(segment_size(file, &size, error));
+    if (size < shard->tail.index.position) {
+        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
+                               "cannot be written: another program cut the file", error);
+    }
+    shard->size_tick = tick;
+    return COMET_OK;
+}
+
 comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     write_tail *tail = &shard->tail;
@@ -574,6 +615,7 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
         return COMET_OK;
     }
     FORWARD(finish_block(txn, error));
+    FORWARD(check_files(txn, error));
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
     ** ends: so its note stands before index.bin names it, and the older ones' follow. */
     note_end(txn, txn->list->count - 1);

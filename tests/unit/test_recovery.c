@@ -421,6 +421,114 @@ static void rolled_back_stays_away(void **state) {
     model_free(&m);
 }
 
+/* ---- Files that others cut while they are mapped ---- */
+
+static comet_status read_through(comet_shard *shard, const model *m, uint64_t from, uint64_t *count) {
+    comet_cursor *cursor;
+    comet_range range;
+    comet_status status;
+
+    comet_range_init(&range);
+    range.offset_first = from;
+    *count = 0;
+    OK(comet_cursor_open(shard, &cursor, &error));
+    status = comet_cursor_seek(cursor, NULL, &range, &error);
+    while (status == COMET_OK) {
+        const void *data;
+        size_t size;
+        status = comet_cursor_data(cursor, &data, &size, &error);
+        if (status == COMET_OK) {
+            assert_true(content_is(data, size, &m->entries[comet_cursor_offset(cursor)]));
+            (*count)++;
+            status = comet_cursor_next(cursor, &error);
+        }
+    }
+    comet_cursor_close(cursor);
+    return status;
+}
+
+/* Cut the file when a cursor has read `before` of its entries; never a signal, never a wrong
+** entry, and whoever writes goes on behind it. */
+static void cut_while_mapped(comet_shard *shard, model *m, const char *path, unsigned how,
+                             uint64_t before) {
+    comet_cursor *cursor;
+    comet_range range;
+    comet_status status;
+    uint64_t size = 0;
+    uint64_t count;
+    comet_txn *txn;
+
+    for (size_t i = 0; i < m->count; i++) {
+        size += 12 + m->entries[i].size;
+    }
+    comet_range_init(&range);
+    OK(comet_cursor_open(shard, &cursor, &error));
+    status = comet_cursor_seek(cursor, NULL, &range, &error);
+    for (uint64_t i = 0; status == COMET_OK && i <= m->count; i++) {
+        const void *data;
+        size_t bytes;
+        if (i == before) {
+            assert_int_equal(truncate(path, how == 0 ? 0 : (off_t)(how == 1 ? 100 : size / 2)), 0);
+        }
+        status = comet_cursor_data(cursor, &data, &bytes, &error);
+        if (status == COMET_OK) {
+            /* In the page where the file ends now there are zeros: the end of the statement tells. */
+            assert_true(i >= before ||
+                        content_is(data, bytes, &m->entries[comet_cursor_offset(cursor)]));
+            status = comet_cursor_next(cursor, &error);
+        }
+    }
+    assert_int_equal(status, COMET_CORRUPT);
+    comet_cursor_close(cursor);
+    assert_int_equal(read_through(shard, m, 0, &count), COMET_CORRUPT);
+    /* The first transaction may find out by failing; the second goes into a new segment. */
+    OK(comet_txn_begin(shard, &txn, &error));
+    assert_int_equal(comet_txn_end(txn), m->count);
+    append_some(txn, 400, false);
+    status = comet_txn_prepare(txn, &error);
+    if (status != COMET_OK) {
+        assert_int_equal(status, COMET_CORRUPT);
+        comet_txn_rollback(txn);
+        OK(comet_txn_begin(shard, &txn, &error));
+        assert_int_equal(comet_txn_end(txn), m->count);
+        append_some(txn, 400, false);
+        OK(comet_txn_prepare(txn, &error));
+    }
+    comet_txn_publish(txn);
+    model_to(m, m->count + 400);
+    assert_int_equal(read_through(shard, m, m->count - 400, &count), COMET_DONE);
+    assert_int_equal(count, 400);
+}
+
+static void cut_by_others(void **state) {
+    (void)state;
+
+    for (unsigned round = 0; round < 24; round++) {
+        comet_log *log = log_make(directory, COMET_OPEN_CREATE, "boundary_interval=10 upkeep=manual");
+        comet_shard *shard;
+        comet_txn *txn;
+        char path[PATH_ROOM];
+        char name[32];
+        model m = {0};
+
+        OK(comet_shard_open(log, round, true, &shard, &error));
+        (void)snprintf(name, sizeof name, "shard-%04u", round);
+        file_path(shard_directory, directory, name);
+        OK(comet_txn_begin(shard, &txn, &error));
+        append_some(txn, round % 2 == 0 ? 900 : 20, false);
+        OK(comet_txn_prepare(txn, &error));
+        comet_txn_publish(txn);
+        model_to(&m, round % 2 == 0 ? 900 : 20);
+        assert_true(file_find(path, shard_directory, ".comet", 0));
+        cut_while_mapped(shard, &m, path, round / 2 % 3, round / 6 * 5);
+        comet_shard_close(shard);
+        OK(comet_shard_open(log, round, true, &shard, &error));
+        model_free(&m);
+        comet_shard_close(shard);
+        comet_log_close(log);
+    }
+}
+
 /* ---- Several processes ---- */
 
 static void dead_writer_is_replaced_at_once(void **state) {
@@ -531,6 +639,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test_setup_teardown(only_data_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_after_a_kill, setup, teardown),
         cmocka_unit_test_setup_teardown(rolled_back_stays_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(cut_by_others, setup, teardown),
         cmocka_unit_test_setup_teardown(dead_writer_is_replaced_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(processes_take_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(opened_while_written, setup, teardown),

@@ -60,6 +60,13 @@ comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed
     return status;
 }
 
+bool checkpoint_mark_holds(segment_file *segment, const index_mark *mark) {
+    index_mark real;
+
+    return checkpoint_mark_at(segment, mark->end_offset, false, &real, NULL) == COMET_OK &&
+           real.position == mark->position && real.crc == mark->crc;
+}
+
 /* What is to be done, and may be. */
 typedef struct checkpoint_task {
     uint64_t end; /* everything below it */

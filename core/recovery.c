@@ -60,15 +60,6 @@ static comet_status count_block(segment_file *segment, uint64_t at, map_window *
     return COMET_OK;
 }
 
-/* Whether a mark's bytes bear it out; then *at is the block that it ends in. */
-static bool mark_holds(segment_file *segment, const index_mark *mark, uint64_t *at) {
-    index_mark real;
-
-    return index_find(segment_index(segment), mark->end_offset - 1, at, NULL) == COMET_OK &&
-           checkpoint_mark_at(segment, mark->end_offset, false, &real, NULL) == COMET_OK &&
-           real.position == mark->position && real.crc == mark->crc;
-}
-
 /* From a mark, or the segment's beginning, on over blocks that are whole, up to what was prepared: the
 ** blocks of a transaction that was not may be whole as well. */
 static comet_status follow_blocks(segment_file *segment, const index_mark *mark, uint64_t *end,
@@ -80,8 +71,11 @@ static comet_status follow_blocks(segment_file *segment, const index_mark *mark,
     uint64_t at = 0;
 
     *end = mark->end_offset;
-    if (*end > segment_first_offset(segment) && !mark_holds(segment, mark, &at)) {
-        return COMET_OK; /* damage: nothing that follows is safe to continue */
+    if (*end > segment_first_offset(segment)) {
+        if (!checkpoint_mark_holds(segment, mark)) {
+            return COMET_OK; /* damage: nothing that follows is safe to continue */
+        }
+        FORWARD(index_find(index, *end - 1, &at, error));
     }
     while (at < index_count(index) && *end < noted &&
            count_block(segment, at, &window, &found, error) == COMET_OK) {

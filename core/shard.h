@@ -165,6 +165,9 @@ comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *err
 comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed, index_mark *mark,
                                 comet_error *error);
 
+/* Whether the bytes of a segment that is ready bear a mark out. */
+bool checkpoint_mark_holds(segment_file *segment, const index_mark *mark);
+
 /* ---- consumer.c ---- */
 
 /* Bring what was acknowledged onto the disk; the entries should be there already. */

@@ -1,8 +1,8 @@
-/* segments_table.c -- comet_shards(log) and comet_segments(log).
+/* segments_table.c -- comet_shards(log), comet_segments(log) and comet_verify(log).
 **
 ** Decides: what a person sees of shards and data files.  One shard that cannot be opened is a row
 ** that says why in comet_shards; comet_segments leaves it out, as there is nothing to list.  What
-** has no meaning while there is no entry is NULL.
+** has no meaning while there is no entry is NULL.  comet_verify reads everything anew, when it is asked.
 */
 #include "segments_table.h"
 
@@ -126,6 +126,47 @@ static comet_status fill_segments(connection *used, const char *directory, rowse
     return visit_shards(used, directory, rows, add_segments, error);
 }
 
+#define CHECK_COLUMNS                                                                              \
+    "shard INTEGER, file TEXT, first_offset INTEGER, last_offset INTEGER, entries INTEGER,"        \
+    " bytes INTEGER, ok INTEGER, first_bad_offset INTEGER, why TEXT"
+#define CHECK_COLUMN_COUNT 9
+
+static void add_checks(comet_shard *shard, uint32_t id, const comet_error *failure, rowset *rows) {
+    comet_segment_check *checks = NULL;
+    size_t count = 0;
+    comet_error error;
+
+    if (shard == NULL || comet_shard_verify(shard, &checks, &count, &error) != COMET_OK) {
+        rowset_integer(rows, (int64_t)id);
+        for (int column = 1; column < CHECK_COLUMN_COUNT - 3; column++) {
+            rowset_null(rows);
+        }
+        rowset_integer(rows, 0);
+        rowset_null(rows);
+        rowset_text(rows, shard == NULL ? failure->message : error.message);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const comet_segment_check *found = &checks[i];
+
+        rowset_integer(rows, (int64_t)id);
+        rowset_text(rows, found->file);
+        rowset_integer(rows, (int64_t)found->first_offset);
+        rowset_integer(rows, (int64_t)found->end_offset - 1);
+        rowset_integer(rows, (int64_t)found->entries);
+        rowset_integer(rows, (int64_t)found->bytes);
+        rowset_integer(rows, found->ok ? 1 : 0);
+        add_meaningful(rows, !found->ok, (int64_t)found->bad_offset);
+        rowset_text(rows, found->ok ? NULL : found->why);
+    }
+    comet_free(checks);
+}
+
+static comet_status fill_checks(connection *used, const char *directory, rowset *rows,
+                                comet_error *error) {
+    return visit_shards(used, directory, rows, add_checks, error);
+}
+
 int segments_table_register(connection *used) {
     static const rowset_table shards = {"comet_shards", SHARD_COLUMNS, SHARD_COLUMN_COUNT,
                                         fill_shards};
@@ -135,7 +176,12 @@ int segments_table_register(connection *used) {
         " first_timestamp INTEGER, last_timestamp INTEGER, entries INTEGER, bytes INTEGER,"
         " sealed INTEGER, compressed INTEGER",
         10, fill_segments};
+    static const rowset_table checks = {"comet_verify", CHECK_COLUMNS, CHECK_COLUMN_COUNT,
+                                        fill_checks};
     int rc = rowset_register(used, &shards);
 
-    return rc == SQLITE_OK ? rowset_register(used, &segments) : rc;
+    if (rc == SQLITE_OK) {
+        rc = rowset_register(used, &segments);
+    }
+    return rc == SQLITE_OK ? rowset_register(used, &checks) : rc;
 }

@@ -400,6 +400,27 @@ COMET_API comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *tim
 COMET_API comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
                                          comet_error *error);
 
+/* ---- Verifying ------------------------------------------------------------------------------- */
+
+/* What a walk over every byte of one segment found. */
+typedef struct comet_segment_check {
+    char file[32]; /* the data file's name */
+    uint64_t first_offset;
+    uint64_t end_offset;
+    uint64_t entries; /* that are whole; all of them where ok */
+    uint64_t bytes;   /* of data that was looked at */
+    bool ok;
+    uint64_t bad_offset; /* the first entry that is not; only unless ok */
+    char why[COMET_MESSAGE_BYTES]; /* a sentence; only unless ok */
+} comet_segment_check;
+
+/* Check every byte of what the shard's committed entries consist of: that files are there, checksums of
+** blocks and of their index records, lengths, timestamps, compressed frames, and what index.bin says of
+** them.  Everything is read anew, whatever was checked before.  Damage is a finding, not an error.
+** Thread rule: as for reading; writers go on meanwhile.  Release *checks with comet_free(). */
+COMET_API comet_status comet_shard_verify(comet_shard *shard, comet_segment_check **checks,
+                                          size_t *count, comet_error *error);
+
 /* ---- Streams --------------------------------------------------------------------------------- */
 
 /* A stream is a name over the shards 0, 1, ..., N-1 of a log.  The rules are those of the Go package,

@@ -45,6 +45,7 @@ struct comet_cursor {
     int64_t time_last;
     bool descending;
     bool check_time;   /* rows must be compared with the times */
+    bool steps_around; /* damaged blocks are left out (on_damage=skip) */
     time_merge *merge; /* else NULL */
 
     uint64_t offset; /* the current entry */
@@ -490,6 +491,39 @@ static bool block_is_outside(const comet_cursor *cursor, const segment_block *bl
            (block->time_high < cursor->time_first || block->time_low > cursor->time_last);
 }
 
+/* The entries around `offset` that cannot be read: its block's or, if not even that can be told, its
+** segment's. */
+static void damaged_range(comet_cursor *cursor, uint64_t offset, uint64_t *first, uint64_t *end) {
+    const segment_list *list = cursor->list;
+    size_t item = segment_list_find(list, offset);
+    segment_block block;
+
+    *first = list->items[item].facts.first_offset;
+    *end = item + 1 < list->count ? list->items[item + 1].facts.first_offset : cursor->end;
+    if (find_block(cursor, offset, &block, NULL) == COMET_OK) {
+        *first = block.first;
+        *end = block.end;
+    }
+    leave_block(cursor);
+    if (cursor->shard->home.writable) {
+        state_add(&cursor->shard->state, STATE_CORRUPTION_DETECTED, 1);
+    }
+}
+
+/* Leave out the damage that the current entry stands in. */
+static void step_around(comet_cursor *cursor) {
+    uint64_t first;
+    uint64_t end;
+
+    damaged_range(cursor, cursor->offset, &first, &end);
+    if (cursor->descending) {
+        cursor->high = first > cursor->low ? first : cursor->low;
+    } else {
+        cursor->low = end < cursor->high ? end : cursor->high;
+    }
+    cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
+}
+
 /* From cursor->offset on, stop at the first entry within the times. */
 static comet_status find_match(comet_cursor *cursor, comet_error *error) {
     while (cursor->low < cursor->high) {
@@ -525,7 +559,11 @@ static comet_status read_block_times(void *context, time_merge *merge, uint64_t 
 
     for (uint64_t offset = first; offset < end; offset++) {
         int64_t timestamp;
-        FORWARD(timestamp_at(cursor, offset, &timestamp, error));
+        comet_status status = timestamp_at(cursor, offset, &timestamp, error);
+        if (status == COMET_CORRUPT && cursor->steps_around) {
+            return COMET_OK;
+        }
+        FORWARD(status);
         if (timestamp >= cursor->time_first && timestamp <= cursor->time_last) {
             FORWARD(merge_add_entry(merge, offset, timestamp, error));
         }
@@ -541,7 +579,12 @@ static comet_status begin_merge(comet_cursor *cursor, comet_error *error) {
         segment_block block;
         uint64_t first;
         uint64_t end;
-        FORWARD(find_block(cursor, offset, &block, error));
+        comet_status status = find_block(cursor, offset, &block, error);
+        if (status == COMET_CORRUPT && cursor->steps_around) {
+            damaged_range(cursor, offset, &first, &offset);
+            continue;
+        }
+        FORWARD(status);
         first = block.first > cursor->low ? block.first : cursor->low;
         end = block.end < cursor->high ? block.end : cursor->high;
         if (!block_is_outside(cursor, &block)) {
@@ -610,9 +653,23 @@ static comet_status narrow_by_time(comet_cursor *cursor, uint64_t disorder_end,
     return COMET_OK;
 }
 
+/* At an entry that can be read, the current one or the next; else at the range's end. */
+static comet_status settle(comet_cursor *cursor, comet_error *error) {
+    while (cursor->low < cursor->high) {
+        comet_status status = cursor->check_time ? find_match(cursor, error)
+                                                 : load_block(cursor, cursor->offset, error);
+        if (status != COMET_CORRUPT) {
+            return status;
+        }
+        step_around(cursor);
+    }
+    return COMET_DONE;
+}
+
 static comet_status seek(comet_cursor *cursor, comet_txn *txn, const comet_range *range,
                          comet_error *error) {
     uint64_t disorder_end;
+    comet_status status;
 
     FORWARD(take_snapshot(cursor, txn, &disorder_end, error));
     if (cursor->list->count == 0) {
@@ -628,7 +685,13 @@ static comet_status seek(comet_cursor *cursor, comet_txn *txn, const comet_range
         range->time_last < 0) {
         return COMET_DONE;
     }
-    FORWARD(narrow_by_time(cursor, disorder_end, error));
+    cursor->steps_around = log_value(cursor->shard->log, COMET_ON_DAMAGE) == COMET_ON_DAMAGE_SKIP;
+    status = narrow_by_time(cursor, disorder_end, error);
+    if (status == COMET_CORRUPT && cursor->steps_around) {
+        cursor->check_time = true; /* the search came upon damage: compare row by row */
+        status = COMET_OK;
+    }
+    FORWARD(status);
     if (cursor->low >= cursor->high) {
         return COMET_DONE;
     }
@@ -636,6 +699,9 @@ static comet_status seek(comet_cursor *cursor, comet_txn *txn, const comet_range
         return begin_merge(cursor, error);
     }
     cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
+    if (cursor->steps_around) {
+        return settle(cursor, error);
+    }
     return cursor->check_time ? find_match(cursor, error) : COMET_OK;
 }
 
@@ -679,7 +745,7 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
         return status;
     }
     while (count > 0 && cursor->low < cursor->high) {
-        uint64_t step = cursor->check_time ? 1 : count;
+        uint64_t step = cursor->check_time || cursor->steps_around ? 1 : count;
         step = step < cursor->high - cursor->low ? step : cursor->high - cursor->low;
         if (cursor->descending) {
             cursor->high -= step;
@@ -688,8 +754,9 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
         }
         cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
         count -= step;
-        if (cursor->check_time) {
-            comet_status status = find_match(cursor, error);
+        if (cursor->check_time || cursor->steps_around) {
+            comet_status status =
+                cursor->steps_around ? settle(cursor, error) : find_match(cursor, error);
             if (status != COMET_OK) {
                 return status;
             }
@@ -700,7 +767,8 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
 
 comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
     FORWARD(check_cut(cursor, error)); /* the caller may have read the last entry's bytes in place */
-    if (cursor->merge == NULL && !cursor->check_time && !cursor->descending) {
+    if (cursor->merge == NULL && !cursor->check_time && !cursor->descending &&
+        !cursor->steps_around) {
         cursor->offset = ++cursor->low;
         if (cursor->low < cursor->high) {
             return COMET_OK;

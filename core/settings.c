@@ -37,6 +37,7 @@
 static const char *const settings_sync[] = {"off", "normal", "full", NULL};
 static const char *const settings_when_full[] = {"drop_oldest", "reject", NULL};
 static const char *const settings_upkeep[] = {"thread", "manual", NULL};
+static const char *const settings_on_damage[] = {"error", "skip", NULL};
 static const char *const settings_preset[] = {"default", "high_compression", "high_throughput",
                                               "multi_process", NULL};
 
@@ -97,6 +98,10 @@ static const comet_setting_info settings_table[COMET_SETTING_COUNT] = {
         "upkeep", COMET_UNIT_CHOICE, COMET_UPKEEP_THREAD, COMET_UPKEEP_THREAD, COMET_UPKEEP_MANUAL,
         settings_upkeep, false, false,
         "checkpoints and retention by a thread, or only at rotation, close and by call"},
+    [COMET_ON_DAMAGE] = {
+        "on_damage", COMET_UNIT_CHOICE, COMET_ON_DAMAGE_ERROR, COMET_ON_DAMAGE_ERROR,
+        COMET_ON_DAMAGE_SKIP, settings_on_damage, false, false,
+        "reading damaged entries is an error, or steps around them"},
     [COMET_FILE_GRACE_PERIOD] = {
         "file_grace_period", COMET_UNIT_NANOSECONDS, 5 * MINUTE, 0, CENTURY, NULL, true, true,
         "age deletes no segment written within this time"},

@@ -62,6 +62,7 @@ static void test_defaults_are_those_of_the_contract(void **state) {
         {"force_delete_after", "0"},
         {"when_full", "drop_oldest"},
         {"upkeep", "thread"},
+        {"on_damage", "error"},
         {"file_grace_period", "5m"},
         {"min_files_to_keep", "2"},
         {"cleanup_interval", "1h"},
@@ -82,6 +83,7 @@ static void test_defaults_are_those_of_the_contract(void **state) {
         assert_true(info->help != NULL && strlen(info->help) > 10 && strlen(info->help) < 98);
         assert_int_equal(info->choices != NULL, info->unit == COMET_UNIT_CHOICE);
         bool local = i == COMET_PROCESS_ID || i == COMET_PROCESS_COUNT || i == COMET_UPKEEP ||
+                     i == COMET_ON_DAMAGE ||
                      i == COMET_MAX_MAPPED_BYTES;
         assert_int_equal(info->stored, !local);
     }

@@ -185,8 +185,95 @@ static void every_flipped_bit_is_found(void **state) {
     model_free(&m);
 }
 
+/* ---- Reading around damage ---- */
+
+/* With on_damage=skip exactly the damaged entries are left out: forwards, backwards and by time. */
+static void check_skipping(const model *m, const bool *lost) {
+    comet_log *log = log_make(directory, COMET_OPEN_READONLY, "on_damage=skip");
+    comet_shard *shard;
+
+    OK(comet_shard_open(log, 0, false, &shard, &error));
+    for (unsigned how = 0; how < 8; how++) {
+        comet_cursor *cursor;
+        comet_range range;
+        comet_status status;
+        size_t expected = 0;
+        size_t seen = 0;
+        comet_range_init(&range);
+        range.by_time = how % 2 == 1;
+        range.descending = how / 2 % 2 == 1;
+        range.time_first = how >= 4 ? m->entries[2].timestamp : INT64_MIN;
+        for (size_t i = how >= 4 ? 2 : 0; i < m->count; i++) {
+            expected += lost[i] ? 0 : 1;
+        }
+        OK(comet_cursor_open(shard, &cursor, &error));
+        status = comet_cursor_seek(cursor, NULL, &range, &error);
+        while (status == COMET_OK) {
+            uint64_t at = comet_cursor_offset(cursor);
+            const void *data;
+            size_t size;
+            OK(comet_cursor_data(cursor, &data, &size, &error));
+            assert_true(!lost[at] && content_is(data, size, &m->entries[at]));
+            seen++;
+            status = comet_cursor_next(cursor, &error);
+        }
+        assert_int_equal(status, COMET_DONE);
+        assert_int_equal(seen, expected);
+        comet_cursor_close(cursor);
+    }
+    comet_shard_close(shard);
+    comet_log_close(log);
+}
+
+static void damage_is_stepped_around(void **state) {
+    bool lost[ENTRIES] = {false};
+    outcome out = {false, false};
+    char path[PATH_ROOM];
+    model m = {0};
+    (void)state;
+
+    write_log(&m, ENTRIES);
+    check_skipping(&m, lost);
+    /* The second block: the size of the first tells where it begins. */
+    file_path(path, shard_directory, "log-0000000000000001.comet");
+    uint64_t at = 0;
+    for (size_t i = 0; i < 8; i++) {
+        uint32_t stored;
+        int fd = open(path, O_RDONLY);
+        assert_int_equal(pread(fd, &stored, sizeof stored, (off_t)at), sizeof stored);
+        (void)close(fd);
+        at += 12 + stored;
+    }
+    file_write(path, at + 5, "damage", 6);
+    for (size_t i = 8; i < 16; i++) {
+        lost[i] = true;
+    }
+    check_skipping(&m, lost);
+    out = read_everything(&m);
+    assert_true(out.damaged && !out.wrong);
+    assert_false(verify_first());
+    /* The whole file is gone. */
+    assert_int_equal(unlink(path), 0);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        comet_log *log = log_make(directory, COMET_OPEN_READONLY, NULL);
+        comet_segment_info *segments;
+        comet_shard *shard;
+        size_t count;
+        OK(comet_shard_open(log, 0, false, &shard, &error));
+        OK(comet_shard_segments(shard, &segments, &count, &error));
+        lost[i] = i < segments[0].end_offset;
+        comet_free(segments);
+        comet_shard_close(shard);
+        comet_log_close(log);
+    }
+    check_skipping(&m, lost);
+    assert_false(verify_first());
+    model_free(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(damage_is_stepped_around, setup, teardown),
         cmocka_unit_test_setup_teardown(every_flipped_bit_is_found, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

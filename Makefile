@@ -43,17 +43,23 @@ CHECKED_EXT  := $(EXT:%.c=$(BUILD)/checked/%.o)
 
 UNIT_ALL := $(wildcard tests/unit/*.c)
 SQL_ALL  := $(wildcard tests/sql/*.c)
+LONG_ALL := $(wildcard tests/long/*.c)
 UNIT     := $(wildcard tests/unit/test_*.c)
 SQL      := $(wildcard tests/sql/test_*.c)
+LONG     := $(wildcard tests/long/test_*.c)
 UNIT_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT),$(UNIT_ALL)))
 SQL_HELP  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(SQL),$(SQL_ALL)))
+LONG_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(LONG),$(LONG_ALL)))
 UNIT_PROGRAMS := $(UNIT:%.c=$(BUILD)/%)
 SQL_PROGRAMS  := $(SQL:%.c=$(BUILD)/%)
+LONG_PROGRAMS := $(LONG:%.c=$(BUILD)/%)
 PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS)
+# What loads the built extension, which is not instrumented.
+LOADING  := $(if $(SANITIZE)$(COVERAGE),,$(LONG_PROGRAMS))
 BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_core
-TESTS    := $(UNIT_ALL) $(SQL_ALL) $(wildcard tests/bench/*.c)
+TESTS    := $(UNIT_ALL) $(SQL_ALL) $(LONG_ALL) $(wildcard tests/bench/*.c)
 
-.PHONY: all comet.so libcomet.a help test test-crash test-programs test-valgrind coverage lint format bench demo install uninstall clean \
+.PHONY: all comet.so libcomet.a help test test-crash test-soak test-programs test-valgrind coverage lint format bench demo install uninstall clean \
         lint-house lint-gcc lint-clang lint-tidy
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -120,19 +126,30 @@ $(PROGRAMS): %: %.o $(BUILD)/checked.a
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/checked.a -lcmocka -lsqlite3 $(LIBS)
 
-test-programs: $(PROGRAMS)
+$(LONG_PROGRAMS): $(LONG_HELP)
+$(LONG_PROGRAMS): %: %.o
+	@echo 'LINK $@'
+	$(Q)$(LINK) -o $@ $^ -lcmocka -lsqlite3 -lpthread
+
+test-programs: $(PROGRAMS) $(LOADING)
 	@:
 
 # Set-up first, then a make of its own: the wildcards and the compiler need it done.
 test:  ## build and run all tests; SANITIZE=address,undefined or thread instruments them
 	@tests/setup.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs $(if $(SANITIZE)$(COVERAGE),,all)
-	@CC='$(CC)' JOBS=$(JOBS) tests/run.sh $(PROGRAMS) $(if $(SANITIZE)$(COVERAGE),,tests/check-build.sh)
+	@CC='$(CC)' JOBS=$(JOBS) tests/run.sh $(PROGRAMS) $(LOADING) $(if $(SANITIZE)$(COVERAGE),,tests/check-build.sh)
 
 test-crash:  ## the consumer that is killed, 500 times instead of 40
 	@tests/setup.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
 	@COMET_TEST_KILLS=500 JOBS=1 tests/run.sh $(BUILD)/tests/sql/test_consumer
+
+test-soak:  ## many processes, random kills, for COMET_SOAK_SECONDS=600; 100,000 openings, 1,000 rotations
+	@tests/setup.sh build test
+	@$(MAKE) --no-print-directory -j$(JOBS) test-programs all
+	@COMET_SOAK_SECONDS=$${COMET_SOAK_SECONDS:-600} COMET_GROWTH_ROUNDS=$${COMET_GROWTH_ROUNDS:-100000} \
+	    COMET_GROWTH_ROTATIONS=$${COMET_GROWTH_ROTATIONS:-1000} JOBS=1 TIMEOUT=7200 SHOW=1 tests/run.sh $(LONG_PROGRAMS)
 
 VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
             --error-exitcode=99

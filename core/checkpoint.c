@@ -74,25 +74,35 @@ typedef struct checkpoint_task {
     bool may_mark; /* the checkpoint lock is ours */
 } checkpoint_task;
 
-static comet_status sync_segment(const segment_list *list, size_t i, const checkpoint_task *task,
-                                 comet_error *error) {
-    segment_file *segment = list->items[i].file;
-    uint64_t segment_end = i + 1 < list->count ? list->items[i + 1].facts.first_offset : task->end;
-    bool sealed = segment_end < task->end;
+/* `end` is the segment's, or where the snapshot ends in it. */
+static comet_status sync_files(segment_file *segment, uint64_t end, const checkpoint_task *task,
+                               comet_error *error) {
+    bool sealed = end < task->end;
     index_mark mark;
     int result;
 
-    FORWARD(segment_ready(segment, segment_end < task->end ? segment_end : task->end, error));
     result = task->durable ? platform->sync_file(segment_fd(segment)) : 0;
     if (result != 0) {
         return error_set(error, COMET_IO, -result, "cannot make %s durable", segment_path(segment));
     }
     if (task->may_mark) {
-        segment_end = sealed ? segment_end : task->end;
-        FORWARD(checkpoint_mark_at(segment, segment_end, sealed, &mark, error));
+        FORWARD(checkpoint_mark_at(segment, end, sealed, &mark, error));
         index_mark_store(segment_index(segment), &mark);
     }
     return task->durable ? index_sync(segment_index(segment), error) : COMET_OK;
+}
+
+static comet_status sync_segment(const segment_list *list, size_t i, const checkpoint_task *task,
+                                 comet_error *error) {
+    segment_file *segment = list->items[i].file;
+    uint64_t end = i + 1 < list->count ? list->items[i + 1].facts.first_offset : task->end;
+    comet_status status;
+
+    end = end < task->end ? end : task->end;
+    FORWARD(segment_enter(segment, end, error));
+    status = sync_files(segment, end, task, error);
+    segment_leave(segment);
+    return status;
 }
 
 static comet_status checkpoint_list(comet_shard *shard, const segment_list *list,

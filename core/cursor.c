@@ -101,9 +101,16 @@ static void leave_block(comet_cursor *cursor) {
     cursor->stride_count = 0;
 }
 
-static void drop_snapshot(comet_cursor *cursor) {
+static void leave_segment(comet_cursor *cursor) {
     leave_block(cursor);
+    if (cursor->file != NULL) {
+        segment_leave(cursor->file);
+    }
     cursor->file = NULL;
+}
+
+static void drop_snapshot(comet_cursor *cursor) {
+    leave_segment(cursor);
     segment_list_release(cursor->list);
     cursor->list = NULL;
 }
@@ -125,8 +132,7 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
     segment_file *file = list->items[item].file;
 
     if (cursor->file != file) {
-        leave_block(cursor);
-        cursor->file = file;
+        leave_segment(cursor);
     }
     cursor->file_end = cursor->end;
     cursor->file_is_sealed =
@@ -134,7 +140,12 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
     if (cursor->file_is_sealed) {
         cursor->file_end = list->items[item + 1].facts.first_offset;
     }
-    return segment_ready(file, cursor->file_end, error);
+    FORWARD(segment_enter(file, cursor->file_end, error));
+    if (cursor->file == file) {
+        segment_leave(file); /* it was in it already */
+    }
+    cursor->file = file;
+    return COMET_OK;
 }
 
 /* Map `length` bytes of the block; the window may move. */
@@ -182,7 +193,7 @@ static comet_status check_rollback(comet_cursor *cursor, uint64_t offset, comet_
 
 /* The same, going through the index as it is. */
 static comet_status look_up_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
-                               comet_error *error) {
+                                  comet_error *error) {
     uint64_t at;
 
     FORWARD(check_rollback(cursor, offset, error));

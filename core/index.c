@@ -655,8 +655,8 @@ comet_status index_save(const block_index *index, const char *directory, const c
         return memory_failed(error, size);
     }
     for (size_t at = 0; at < size; at += INDEX_CHUNK_BYTES) {
-        const index_chunk *chunk = atomic_load(
-            &((block_index *)(uintptr_t)index)->chunks[at / INDEX_CHUNK_BYTES]);
+        const index_chunk *chunk =
+            atomic_load(&((block_index *)(uintptr_t)index)->chunks[at / INDEX_CHUNK_BYTES]);
         if (chunk != NULL) {
             memcpy(bytes + at, chunk->bytes,
                    size - at < INDEX_CHUNK_BYTES ? size - at : INDEX_CHUNK_BYTES);

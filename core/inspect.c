@@ -50,6 +50,7 @@ static comet_status inspect_times(segment_file *file, uint64_t end, bool sealed,
 /* What the index tells that the list does not. */
 static comet_status inspect_index(segment_file *file, comet_segment_info *info,
                                   comet_error *error) {
+    comet_status status;
     index_mark mark;
 
     /* Begun by a transaction that is not committed, and maybe taken back: there may be no file. */
@@ -57,11 +58,15 @@ static comet_status inspect_index(segment_file *file, comet_segment_info *info,
         info->bytes = info->compressed_entries = 0;
         return COMET_OK;
     }
-    FORWARD(segment_ready(file, info->end_offset, error));
+    FORWARD(segment_enter(file, info->end_offset, error));
     info->compressed_entries = index_noted_compressed(segment_index(file));
-    FORWARD(checkpoint_mark_at(file, info->end_offset, info->sealed, &mark, error));
-    info->bytes = mark.position;
-    return inspect_times(file, info->end_offset, info->sealed, info, error);
+    status = checkpoint_mark_at(file, info->end_offset, info->sealed, &mark, error);
+    if (status == COMET_OK) {
+        info->bytes = mark.position;
+        status = inspect_times(file, info->end_offset, info->sealed, info, error);
+    }
+    segment_leave(file);
+    return status;
 }
 
 /* What is known of a segment at this moment, of one that grows as well; of a damaged one, what the
@@ -166,13 +171,29 @@ bool comet_shard_is_in_order(comet_shard *shard) {
     return state_load(&shard->state, STATE_DISORDER_END) <= first;
 }
 
+/* The lowest time of the first block, where that is full. */
+static comet_status first_block_time(block_index *index, uint64_t end, int64_t *time,
+                                     comet_error *error) {
+    const unsigned char *record;
+
+    if (index_count(index) < 2) {
+        return COMET_OK; /* a lone record may be of a transaction that is under way */
+    }
+    FORWARD(index_record(index, 1, &record, error));
+    if (record_first(record) <= end && index_check_record(index, 0, NULL) == COMET_OK) {
+        FORWARD(index_record(index, 0, &record, error));
+        *time = record_time_low(record);
+    }
+    return COMET_OK;
+}
+
 /* The lowest timestamp there can be.  In order, that is the first entry's: the manifest has it, or the
 ** first full block; out of order, only a walk would tell. */
 static comet_status lowest_time(comet_shard *shard, const segment_list *list, uint64_t end,
                                 int64_t *time, comet_error *error) {
     const manifest_segment *facts = &list->items[0].facts;
     segment_file *file = list->items[0].file;
-    const unsigned char *record;
+    comet_status status;
 
     *time = INT64_MIN;
     if (state_load(&shard->state, STATE_DISORDER_END) > facts->first_offset) {
@@ -183,16 +204,10 @@ static comet_status lowest_time(comet_shard *shard, const segment_list *list, ui
         *time = facts->time_low;
         return COMET_OK;
     }
-    FORWARD(segment_ready(file, list->count > 1 ? list->items[1].facts.first_offset : end, error));
-    if (index_count(segment_index(file)) < 2) {
-        return COMET_OK; /* a lone record may be of a transaction that is under way */
-    }
-    FORWARD(index_record(segment_index(file), 1, &record, error));
-    if (record_first(record) <= end && index_check_record(segment_index(file), 0, NULL) == COMET_OK) {
-        FORWARD(index_record(segment_index(file), 0, &record, error));
-        *time = record_time_low(record);
-    }
-    return COMET_OK;
+    FORWARD(segment_enter(file, list->count > 1 ? list->items[1].facts.first_offset : end, error));
+    status = first_block_time(segment_index(file), end, time, error);
+    segment_leave(file);
+    return status;
 }
 
 comet_status comet_shard_glance(comet_shard *shard, comet_shard_bounds *bounds,

@@ -40,6 +40,9 @@
 /* The index knows the place of every INDEX_STRIDE-th entry of a block. */
 #define INDEX_STRIDE 8u
 
+/* Segments of a log that stay open, with two files each, though nobody is in them. */
+#define IDLE_SEGMENTS_MAX 32u
+
 /* Processes that may have one shard open for writing at once. */
 #define LOCK_SLOT_COUNT 4096u
 

@@ -61,6 +61,7 @@ struct log_core {
     comet_settings settings;
     process_seat seat;
     window_pool windows;
+    segment_idlers idlers;
 
     pthread_cond_t wake;
     pthread_t upkeep;
@@ -140,6 +141,10 @@ bool log_is_readonly(const log_core *log) {
 
 window_pool *log_windows(log_core *log) {
     return &log->windows;
+}
+
+segment_idlers *log_idlers(log_core *log) {
+    return &log->idlers;
 }
 
 /* ---- Settings ---- */
@@ -411,6 +416,7 @@ static comet_status find_directory(const char *directory, unsigned flags, platfo
 }
 
 static void core_free(log_core *log) {
+    segment_idlers_close(&log->idlers);
     window_pool_close(&log->windows);
     pthread_cond_destroy(&log->wake);
     pthread_cond_destroy(&log->opened);
@@ -440,6 +446,7 @@ static comet_status core_new(const char *directory, const platform_info *info, b
     pthread_cond_init(&made->opened, NULL);
     pthread_condattr_destroy(&attributes);
     window_pool_open(&made->windows, 0);
+    segment_idlers_open(&made->idlers);
     comet_settings_init(&made->settings);
     result = platform->absolute_path(directory, made->directory, sizeof made->directory);
     status = result == 0 ? load_settings(made, error)

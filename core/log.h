@@ -38,6 +38,7 @@ static inline bool log_is_forked(const log_core *log) {
 const char *log_directory(const log_core *log);
 bool log_is_readonly(const log_core *log);
 window_pool *log_windows(log_core *log);
+struct segment_idlers *log_idlers(log_core *log);
 
 /* This process's number among those that share the log: process_id as it was given, else its slot,
 ** which is taken now if it is not held.  COMET_BUSY: others have them all. */

@@ -18,6 +18,7 @@
 
 #include "crc32c.h"
 #include "entry.h"
+#include "limits.h"
 #include "memory.h"
 #include "platform.h"
 #include "status.h"
@@ -39,6 +40,11 @@ struct segment_file {
     _Atomic uint64_t covered_end;
     atomic_bool is_doubted;
     pthread_mutex_t mutex; /* opening, and following */
+    /* Under home->idlers->mutex: who needs the files open; nobody, and it is idle. */
+    unsigned users;
+    bool is_written;
+    bool is_idle;
+    segment_file *newer, *older; /* of those that are idle */
     const segment_home *home;
     manifest_segment facts;
     int fd;
@@ -89,13 +95,13 @@ void segment_retain(segment_file *segment) {
     atomic_fetch_add_explicit(&segment->references, 1, memory_order_relaxed);
 }
 
-void segment_release(segment_file *segment) {
-    if (segment == NULL ||
-        atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) > 1) {
-        return;
-    }
+/* Nobody may be in it. */
+static void close_files(segment_file *segment) {
     window_pool_forget(segment->home->pool, segment);
     index_close(atomic_load(&segment->index));
+    atomic_store(&segment->covered_end, 0);
+    atomic_store(&segment->index, NULL);
+    atomic_store(&segment->is_doubted, false);
     while (segment->old != NULL) {
         old_index *old = segment->old;
         segment->old = old->next;
@@ -104,7 +110,89 @@ void segment_release(segment_file *segment) {
     }
     if (segment->fd >= 0) {
         (void)platform->close_file(segment->fd);
+        segment->fd = -1;
     }
+}
+
+/* ---- Idlers ---- */
+
+void segment_idlers_open(segment_idlers *idlers) {
+    memset(idlers, 0, sizeof *idlers);
+    pthread_mutex_init(&idlers->mutex, NULL);
+}
+
+void segment_idlers_close(segment_idlers *idlers) {
+    assert(idlers->count == 0);
+    pthread_mutex_destroy(&idlers->mutex);
+}
+
+/* Under the idlers' mutex, as the next two. */
+static void idle_end(segment_file *segment) {
+    segment_idlers *idlers = segment->home->idlers;
+
+    if (!segment->is_idle) {
+        return;
+    }
+    *(segment->newer != NULL ? &segment->newer->older : &idlers->newest) = segment->older;
+    *(segment->older != NULL ? &segment->older->newer : &idlers->oldest) = segment->newer;
+    segment->is_idle = false;
+    idlers->count--;
+}
+
+static void idle_begin(segment_file *segment) {
+    segment_idlers *idlers = segment->home->idlers;
+
+    segment->newer = NULL;
+    segment->older = idlers->newest;
+    *(idlers->newest != NULL ? &idlers->newest->newer : &idlers->oldest) = segment;
+    idlers->newest = segment;
+    segment->is_idle = true;
+    idlers->count++;
+    while (idlers->count > IDLE_SEGMENTS_MAX) {
+        segment_file *oldest = idlers->oldest;
+        idle_end(oldest);
+        close_files(oldest);
+    }
+}
+
+static void idle_unless_needed(segment_file *segment) {
+    if (segment->users == 0 && !segment->is_written && !segment->is_idle) {
+        idle_begin(segment);
+    }
+}
+
+static void need(segment_file *segment, unsigned users, bool to_write) {
+    pthread_mutex_lock(&segment->home->idlers->mutex);
+    segment->users += users;
+    segment->is_written |= to_write;
+    idle_end(segment);
+    pthread_mutex_unlock(&segment->home->idlers->mutex);
+}
+
+void segment_leave(segment_file *segment) {
+    pthread_mutex_lock(&segment->home->idlers->mutex);
+    assert(segment->users > 0);
+    segment->users--;
+    idle_unless_needed(segment);
+    pthread_mutex_unlock(&segment->home->idlers->mutex);
+}
+
+void segment_rest(segment_file *segment) {
+    pthread_mutex_lock(&segment->home->idlers->mutex);
+    if (segment->is_written) {
+        segment->is_written = false;
+        idle_unless_needed(segment);
+    }
+    pthread_mutex_unlock(&segment->home->idlers->mutex);
+}
+
+void segment_release(segment_file *segment) {
+    if (segment == NULL ||
+        atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    need(segment, 0, false); /* no idler any more */
+    close_files(segment);
     pthread_mutex_destroy(&segment->mutex);
     memory_release(segment);
 }
@@ -140,6 +228,7 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
         return status;
     }
     atomic_store(&made->covered_end, UINT64_MAX);
+    made->is_written = true;
     *segment = made;
     return COMET_OK;
 }
@@ -277,9 +366,8 @@ static comet_status make_ready(segment_file *segment, uint64_t end, comet_error 
     FORWARD(open_data(segment, error));
     if (atomic_load(&segment->index) == NULL) {
         status = open_index(segment, end, error);
-    } else if (atomic_load(&segment->is_doubted) ||
-               (!index_is_in_memory(segment->index) &&
-                !index_covers(segment, segment->index, end))) {
+    } else if (atomic_load(&segment->is_doubted) || (!index_is_in_memory(segment->index) &&
+                                                     !index_covers(segment, segment->index, end))) {
         status = COMET_CORRUPT;
     }
     if (status == COMET_NOT_FOUND || status == COMET_CORRUPT) {
@@ -293,7 +381,7 @@ static comet_status make_ready(segment_file *segment, uint64_t end, comet_error 
     return COMET_OK;
 }
 
-comet_status segment_ready(segment_file *segment, uint64_t end, comet_error *error) {
+static comet_status open_files(segment_file *segment, uint64_t end, comet_error *error) {
     comet_status status = COMET_OK;
 
     if (segment_is_ready(segment, end)) {
@@ -304,6 +392,22 @@ comet_status segment_ready(segment_file *segment, uint64_t end, comet_error *err
         status = make_ready(segment, end, error);
     }
     pthread_mutex_unlock(&segment->mutex);
+    return status;
+}
+
+comet_status segment_write(segment_file *segment, uint64_t end, comet_error *error) {
+    need(segment, 0, true);
+    return open_files(segment, end, error);
+}
+
+comet_status segment_enter(segment_file *segment, uint64_t end, comet_error *error) {
+    comet_status status;
+
+    need(segment, 1, false);
+    status = open_files(segment, end, error);
+    if (status != COMET_OK) {
+        segment_leave(segment);
+    }
     return status;
 }
 

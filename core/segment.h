@@ -9,6 +9,7 @@
 #ifndef COMET_SEGMENT_H
 #define COMET_SEGMENT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,9 +23,22 @@
 
 typedef struct segment_file segment_file;
 
+/* Segments of a log that are open and that nobody is in: the newest ones stay open, as they are likely
+** to be entered again; the others are closed.  So what a process holds open does not grow with the
+** number of segments, which may be thousands. */
+typedef struct segment_idlers {
+    pthread_mutex_t mutex;
+    segment_file *newest, *oldest;
+    unsigned count;
+} segment_idlers;
+
+void segment_idlers_open(segment_idlers *idlers);
+void segment_idlers_close(segment_idlers *idlers); /* all segments have been released */
+
 /* What all segments of a shard have in common. */
 typedef struct segment_home {
     window_pool *pool;
+    segment_idlers *idlers;
     char directory[PATH_BYTES_MAX]; /* of the shard */
     uint32_t shard;
     bool writable;
@@ -47,12 +61,19 @@ void segment_retain(segment_file *segment);
 void segment_release(segment_file *segment); /* NULL is fine */
 
 /* Open the files if need be, and have an index that knows of all entries below `end`, which is the
-** segment's end or the snapshot's.  Where the index on disk is missing or damaged, one is made in
-** memory from the data, and follows as the segment grows.  Entries below `end` that the data does not
-** hold are lost: the index says so, and reading them is COMET_CORRUPT. */
-comet_status segment_ready(segment_file *segment, uint64_t end, comet_error *error);
+** segment's end or the snapshot's; until segment_leave(), after which nothing that was got from the
+** segment is to be used any more.  Where the index on disk is missing or damaged, one is made in memory
+** from the data, and follows as the segment grows.  Entries below `end` that the data does not hold are
+** lost: the index says so, and reading them is COMET_CORRUPT. */
+comet_status segment_enter(segment_file *segment, uint64_t end, comet_error *error);
+void segment_leave(segment_file *segment);
 
-/* The index in use was found to be damaged: segment_ready() makes another.  What was got from the old
+/* The same for the one writer, until segment_rest(), which does nothing for a segment that is not being
+** written.  One that segment_create() made is. */
+comet_status segment_write(segment_file *segment, uint64_t end, comet_error *error);
+void segment_rest(segment_file *segment);
+
+/* The index in use was found to be damaged: segment_enter() makes another.  What was got from the old
 ** one stays valid until the segment is released. */
 void segment_doubt_index(segment_file *segment);
 bool segment_index_is_doubted(const segment_file *segment);
@@ -66,7 +87,7 @@ comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexe
 ** that is written to no more, and while holding the writer's lock. */
 comet_status segment_save_index(segment_file *segment, comet_error *error);
 
-/* These need a segment that is ready. */
+/* These need a segment that was entered. */
 block_index *segment_index(const segment_file *segment);
 int segment_fd(const segment_file *segment);
 comet_status segment_size(const segment_file *segment, uint64_t *bytes, comet_error *error);

@@ -231,8 +231,8 @@ static comet_status reset_state(comet_shard *shard, comet_error *error) {
         return COMET_OK;
     }
     (void)snprintf(name, sizeof name, STATE_NAME ".corrupted.%" PRId64, platform->now());
-    FORWARD(replace_file(shard->home.directory, name, shard->state.bytes, STATE_BYTES, false,
-                         error));
+    FORWARD(
+        replace_file(shard->home.directory, name, shard->state.bytes, STATE_BYTES, false, error));
     for (unsigned field = 0; field < STATE_BYTES; field += 8) {
         state_store(&shard->state, (state_field)field, 0);
     }
@@ -295,6 +295,7 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     made->log = log;
     made->id = id;
     made->home.pool = log_windows(log);
+    made->home.idlers = log_idlers(log);
     made->home.shard = id;
     made->home.writable = !log_is_readonly(log);
     atomic_init(&made->home.bytes_max, (uint64_t)log_value(log, COMET_MAX_FILE_SIZE));

@@ -31,8 +31,8 @@
 /* Where the next entry goes, and what its timestamp is compared with. */
 typedef struct write_tail {
     index_tail index;
-    block_index *blocks;  /* the last segment's; its records are index's */
-    bool is_closed;       /* the last segment is damaged: it is kept, and the next entry begins another */
+    block_index *blocks; /* the last segment's; its records are index's */
+    bool is_closed; /* the last segment is damaged: it is kept, and the next entry begins another */
     size_t segment_count; /* of the writer's list; the last one is written to */
     int64_t time_high;    /* highest timestamp of the shard */
     uint64_t disorder_end;
@@ -53,7 +53,7 @@ struct comet_txn {
     bool list_is_saved; /* index.bin names `list` */
     bool is_prepared_durably;
     bool is_marked; /* a mark, on disk or about to be, vouches for entries of this transaction */
-    uint64_t bytes;           /* before compression */
+    uint64_t bytes; /* before compression */
     uint64_t stored_bytes_compressed;
     uint64_t compressed_entries;
     txn_savepoint *savepoints;

@@ -146,7 +146,6 @@ static comet_status verify_blocks(verifier *v, comet_error *error) {
     segment_file *file = v->item->file;
     uint64_t offset = v->item->facts.first_offset;
 
-    FORWARD(segment_ready(file, v->end, error));
     for (uint64_t at = 0; offset < v->end; at++) {
         segment_block block;
         comet_error why;
@@ -176,8 +175,12 @@ static comet_status verify_segment(verifier *v, comet_error *error) {
     found->first_offset = facts->first_offset;
     found->end_offset = v->end;
     found->ok = true;
-    status = verify_blocks(v, &why);
-    segment_release_window(v->item->file, &v->window);
+    status = segment_enter(v->item->file, v->end, &why);
+    if (status == COMET_OK) {
+        status = verify_blocks(v, &why);
+        segment_release_window(v->item->file, &v->window);
+        segment_leave(v->item->file);
+    }
     FORWARD(take_finding(v, facts->first_offset, status, &why, error));
     if (found->ok && v->sealed && facts->has_bounds &&
         (facts->entry_count != v->end - facts->first_offset || facts->bytes != found->bytes)) {

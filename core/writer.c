@@ -42,9 +42,20 @@ static size_t first_touched(const comet_txn *txn) {
 
 /* ---- The tail ---- */
 
-/* Put another list beside the tail; the caller's reference goes over. */
+/* Put another list beside the tail; the caller's reference goes over.  Only its last segment is
+** written to any more. */
 static void set_tail_list(comet_shard *shard, segment_list *list) {
-    segment_list_release(shard->tail_list);
+    segment_list *before = shard->tail_list;
+    size_t known = before != NULL ? before->count : 0;
+
+    if (known > 0 &&
+        (list->count == 0 || before->items[known - 1].file != list->items[list->count - 1].file)) {
+        segment_rest(before->items[known - 1].file);
+    }
+    for (size_t i = known; i + 1 < list->count; i++) {
+        segment_rest(list->items[i].file);
+    }
+    segment_list_release(before);
     shard->tail_list = list;
 }
 
@@ -76,7 +87,7 @@ static comet_status load_block(comet_shard *shard, segment_file *file, uint64_t 
     block_index *index;
     uint64_t at;
 
-    FORWARD(segment_ready(file, end, error));
+    FORWARD(segment_write(file, end, error));
     index = segment_index(file);
     if (index_is_in_memory(index)) {
         return error_set(error, COMET_CORRUPT, 0, "%s has no index", segment_path(file));
@@ -369,8 +380,7 @@ static comet_status finish_block(comet_txn *txn, comet_error *error) {
         return COMET_OK;
     }
     FORWARD(map_open_block(txn, error));
-    index_tail_finish(shard->tail.blocks, tail,
-                      append_at(&shard->room, tail->block_position));
+    index_tail_finish(shard->tail.blocks, tail, append_at(&shard->room, tail->block_position));
     return COMET_OK;
 }
 

@@ -140,10 +140,10 @@ static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error
     if (cursor->file_is_sealed) {
         cursor->file_end = list->items[item + 1].facts.first_offset;
     }
-    FORWARD(segment_enter(file, cursor->file_end, error));
     if (cursor->file == file) {
-        segment_leave(file); /* it was in it already */
+        return segment_catch_up(file, cursor->file_end, error);
     }
+    FORWARD(segment_enter(file, cursor->file_end, error));
     cursor->file = file;
     return COMET_OK;
 }

@@ -381,7 +381,7 @@ static comet_status make_ready(segment_file *segment, uint64_t end, comet_error 
     return COMET_OK;
 }
 
-static comet_status open_files(segment_file *segment, uint64_t end, comet_error *error) {
+comet_status segment_catch_up(segment_file *segment, uint64_t end, comet_error *error) {
     comet_status status = COMET_OK;
 
     if (segment_is_ready(segment, end)) {
@@ -397,14 +397,14 @@ static comet_status open_files(segment_file *segment, uint64_t end, comet_error 
 
 comet_status segment_write(segment_file *segment, uint64_t end, comet_error *error) {
     need(segment, 0, true);
-    return open_files(segment, end, error);
+    return segment_catch_up(segment, end, error);
 }
 
 comet_status segment_enter(segment_file *segment, uint64_t end, comet_error *error) {
     comet_status status;
 
     need(segment, 1, false);
-    status = open_files(segment, end, error);
+    status = segment_catch_up(segment, end, error);
     if (status != COMET_OK) {
         segment_leave(segment);
     }

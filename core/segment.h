@@ -68,8 +68,11 @@ void segment_release(segment_file *segment); /* NULL is fine */
 comet_status segment_enter(segment_file *segment, uint64_t end, comet_error *error);
 void segment_leave(segment_file *segment);
 
-/* The same for the one writer, until segment_rest(), which does nothing for a segment that is not being
-** written.  One that segment_create() made is. */
+/* For who is in it: see that the index knows of what has been appended, up to another end. */
+comet_status segment_catch_up(segment_file *segment, uint64_t end, comet_error *error);
+
+/* As segment_enter(), for the one writer, until segment_rest(), which does nothing for a segment that
+** is not being written.  One that segment_create() made is. */
 comet_status segment_write(segment_file *segment, uint64_t end, comet_error *error);
 void segment_rest(segment_file *segment);
 

@@ -4,6 +4,7 @@
 ** MDB_APPEND) whose values are the timestamp and the data; opened with MDB_WRITEMAP | MDB_NOSYNC |
 ** MDB_NOMETASYNC, its fastest way, which like ours survives the death of the process.  It keeps no
 ** second index while loading; for the search by time a copy keyed by timestamp is made, unmeasured.
+** In the line of the lock, write()'s column has a file lock (OFD).
 ** write() appends an 8-byte length, the timestamp and the data; it reads nothing.
 **
 ** $BENCH_ENTRIES shortens a run; the shard for opening has five times as many.
@@ -30,6 +31,7 @@
 #define TAIL_ENTRIES 10u
 #define ROUNDS 3u
 #define OPEN_ROUNDS 7u
+#define LOCK_COUNT 1000000u
 #define OPEN_FACTOR 5u
 #define HEADER_BYTES 16u /* of a write()n entry: length and timestamp */
 
@@ -384,6 +386,39 @@ static void measure_reading(comet_side *side, const lmdb_figures *lmdb) {
     report("newest 10", bench_median(newest, ROUNDS), lmdb->newest, -1, "<= 500");
 }
 
+/* The writer's lock, uncontended: a transaction that appends nothing is little else.  Beside it, what a
+** file lock costs, which is what others take (an OFD lock, taken and given back). */
+static void measure_lock(comet_side *side) {
+    double ours[ROUNDS], theirs[ROUNDS];
+    int fd = open(bench_path("lock"), O_CREAT | O_RDWR, 0600);
+
+    for (size_t round = 0; round < ROUNDS; round++) {
+        struct flock lock = {.l_whence = SEEK_SET, .l_len = 1};
+        int64_t start = bench_clock();
+
+        for (uint64_t i = 0; i < LOCK_COUNT; i++) {
+            comet_txn *txn = NULL;
+
+            check(comet_txn_begin(side->shard, &txn, &error));
+            comet_txn_publish(txn);
+        }
+        ours[round] = (double)(bench_clock() - start) / LOCK_COUNT;
+        start = bench_clock();
+        for (uint64_t i = 0; i < LOCK_COUNT; i++) {
+            lock.l_type = F_WRLCK;
+            if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+                bench_fail("cannot lock a file");
+            }
+            lock.l_type = F_UNLCK;
+            (void)fcntl(fd, F_OFD_SETLK, &lock);
+        }
+        theirs[round] = (double)(bench_clock() - start) / LOCK_COUNT;
+    }
+    close(fd);
+    report("the lock: begin, publish nothing", bench_median(ours, ROUNDS), -1,
+           bench_median(theirs, ROUNDS), "<= 150");
+}
+
 static void measure_opening(uint64_t entries) {
     double ms[OPEN_ROUNDS];
     char what[64];
@@ -431,6 +466,7 @@ int main(void) {
     side_open(&side, "log", "normal");
     comet_load(&side, 0, entry_count, BATCH_ENTRIES);
     measure_reading(&side, &lmdb);
+    measure_lock(&side);
     comet_load(&side, entry_count, opened - entry_count, BATCH_ENTRIES);
     side_close(&side);
     measure_opening(opened);

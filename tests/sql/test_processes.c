@@ -445,14 +445,10 @@ static void test_static_entry_point(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        SQL_TEST(test_prefork_workers),
-        SQL_TEST(test_slots_of_logs_are_their_own),
-        SQL_TEST(test_owner_is_named),
-        SQL_TEST(test_waiting_for_another_writer),
-        SQL_TEST(test_waiting_when_opening),
-        SQL_TEST(test_carried_connection),
-        SQL_TEST(test_carried_private_log),
-        SQL_TEST(test_no_thread_is_left),
+        SQL_TEST(test_prefork_workers),      SQL_TEST(test_slots_of_logs_are_their_own),
+        SQL_TEST(test_owner_is_named),       SQL_TEST(test_waiting_for_another_writer),
+        SQL_TEST(test_waiting_when_opening), SQL_TEST(test_carried_connection),
+        SQL_TEST(test_carried_private_log),  SQL_TEST(test_no_thread_is_left),
         SQL_TEST(test_static_entry_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,9 @@ comet_status recovery_run(comet_shard *shard, comet_error *error) {
         shard->manifest_is_stale = true;
         state_add(state, STATE_RECOVERY_SUCCESSES, 1);
     }
+    for (size_t at = 0; at < list->count; at++) {
+        segment_rest(list->items[at].file);
+    }
     segment_list_release(list);
     return status;
 }

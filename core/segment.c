@@ -156,7 +156,7 @@ static void idle_begin(segment_file *segment) {
 }
 
 static void idle_unless_needed(segment_file *segment) {
-    if (segment->users == 0 && !segment->is_written && !segment->is_idle) {
+    if (segment->fd >= 0 && segment->users == 0 && !segment->is_written && !segment->is_idle) {
         idle_begin(segment);
     }
 }
@@ -423,6 +423,7 @@ comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexe
                               comet_error *error) {
     comet_status status;
 
+    need(segment, 0, true);
     pthread_mutex_lock(&segment->mutex);
     status = open_data(segment, error);
     if (status == COMET_OK && atomic_load(&segment->index) == NULL) {
@@ -445,13 +446,17 @@ comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexe
 
 comet_status segment_save_index(segment_file *segment, comet_error *error) {
     char path[PATH_BYTES_MAX];
-    block_index *index = atomic_load(&segment->index);
+    comet_status status = COMET_OK;
+    block_index *index;
 
-    if (index == NULL || !index_is_in_memory(index)) {
-        return COMET_OK;
+    need(segment, 1, false); /* as it is: what is not open has nothing to save */
+    index = atomic_load(&segment->index);
+    if (index != NULL && index_is_in_memory(index)) {
+        index_path(segment, path);
+        status = index_save(index, segment->home->directory, strrchr(path, '/') + 1, error);
     }
-    index_path(segment, path);
-    return index_save(index, segment->home->directory, strrchr(path, '/') + 1, error);
+    segment_leave(segment);
+    return status;
 }
 
 block_index *segment_index(const segment_file *segment) {

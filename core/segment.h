@@ -82,7 +82,8 @@ void segment_doubt_index(segment_file *segment);
 bool segment_index_is_doubted(const segment_file *segment);
 
 /* One past the last entry that the segment's files tell of: by the index's note, else by its data.
-** For recovery, before anybody reads: *indexed says whether it was an index on disk that told. */
+** For recovery, before anybody reads, and until segment_rest(): *indexed says whether it was an index
+** on disk that told. */
 comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexed,
                               comet_error *error);
 

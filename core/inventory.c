@@ -389,6 +389,16 @@ comet_status inventory_last_sequence(const comet_shard *shard, uint64_t *sequenc
     return COMET_OK;
 }
 
+static void remove_file(const comet_shard *shard, uint64_t sequence) {
+    manifest_segment facts = {.sequence = sequence};
+    segment_file *stray;
+
+    if (segment_new(&shard->home, &facts, &stray, NULL) == COMET_OK) {
+        (void)segment_remove(stray, NULL);
+        segment_release(stray);
+    }
+}
+
 /* Files that were being written when their writer died. */
 static int stray_visit(void *context, const char *name, bool may_be_directory) {
     comet_shard *shard = context;
@@ -403,21 +413,29 @@ static int stray_visit(void *context, const char *name, bool may_be_directory) {
     return 0;
 }
 
+void inventory_remove_below(const comet_shard *shard, uint64_t sequence) {
+    sequence_set files;
+
+    if (list_files(shard, &files, NULL) != COMET_OK) {
+        return;
+    }
+    for (size_t i = 0; i < files.count && files.numbers[i] < sequence; i++) {
+        remove_file(shard, files.numbers[i]);
+    }
+    memory_release(files.numbers);
+}
+
 comet_status inventory_sweep(comet_shard *shard, const segment_list *list, comet_error *error) {
     sequence_set files;
     size_t at = 0;
 
     FORWARD(list_files(shard, &files, error));
     for (size_t i = 0; i < files.count; i++) {
-        manifest_segment facts = {.sequence = files.numbers[i]};
-        segment_file *stray;
-        while (at < list->count && list->items[at].facts.sequence < facts.sequence) {
+        while (at < list->count && list->items[at].facts.sequence < files.numbers[i]) {
             at++;
         }
-        if ((at == list->count || list->items[at].facts.sequence != facts.sequence) &&
-            segment_new(&shard->home, &facts, &stray, NULL) == COMET_OK) {
-            (void)segment_remove(stray, NULL);
-            segment_release(stray);
+        if (at == list->count || list->items[at].facts.sequence != files.numbers[i]) {
+            remove_file(shard, files.numbers[i]);
         }
     }
     memory_release(files.numbers);

@@ -59,6 +59,7 @@ struct log_core {
     shard_opening *openings;
     pthread_cond_t opened; /* one of them is done */
     comet_settings settings;
+    platform_info settings_file; /* as it was when it was last read */
     process_seat seat;
     window_pool windows;
     segment_idlers idlers;
@@ -149,7 +150,7 @@ segment_idlers *log_idlers(log_core *log) {
 
 /* ---- Settings ---- */
 
-static comet_status load_settings(log_core *log, comet_error *error) {
+static comet_status load_settings(log_core *log, comet_settings *settings, comet_error *error) {
     char path[PATH_BYTES_MAX];
     char text[SETTINGS_BYTES_MAX];
     comet_error why;
@@ -177,10 +178,51 @@ static comet_status load_settings(log_core *log, comet_error *error) {
     if (result < 0) {
         return error_set(error, COMET_IO, -result, "cannot read %s", path);
     }
-    if (settings_decode(text, (size_t)info.size_bytes, &log->settings, &why) != COMET_OK) {
+    if (settings_decode(text, (size_t)info.size_bytes, settings, &why) != COMET_OK) {
         return error_set(error, why.status, 0, "%s: %s", path, why.message);
     }
+    log->settings_file = info;
     return COMET_OK;
+}
+
+static void put_in_force(log_core *log, comet_setting setting, int64_t value) {
+    atomic_store_explicit(&log->face.values[setting], value, memory_order_relaxed);
+}
+
+comet_log *log_any_handle(log_core *log) {
+    return log->handles;
+}
+
+log_core *log_of(const comet_log *log) {
+    return log->core;
+}
+
+static bool is_same_file(const platform_info *left, const platform_info *right) {
+    return left->inode == right->inode && left->size_bytes == right->size_bytes &&
+           left->modified_ns == right->modified_ns;
+}
+
+void log_refresh_settings(log_core *log) {
+    char path[PATH_BYTES_MAX];
+    comet_settings found;
+    platform_info info;
+
+    if (snprintf(path, sizeof path, "%s/" SETTINGS_NAME, log->directory) >= (int)sizeof path ||
+        platform->path_info(path, &info) != 0 || is_same_file(&info, &log->settings_file)) {
+        return;
+    }
+    comet_settings_init(&found);
+    pthread_mutex_lock(&log->mutex);
+    if (load_settings(log, &found, NULL) == COMET_OK) {
+        for (int i = 0; i < COMET_SETTING_COUNT; i++) {
+            if (comet_setting_describe((comet_setting)i)->retention) {
+                log->settings.value[i] = found.value[i];
+                log->settings.given[i] = found.given[i];
+                put_in_force(log, (comet_setting)i, found.value[i]);
+            }
+        }
+    }
+    pthread_mutex_unlock(&log->mutex);
 }
 
 static comet_status store_settings(const log_core *log, const comet_settings *settings,
@@ -202,10 +244,6 @@ static int64_t process_id_in_force(const log_core *log) {
         (log->seat.slot == PROCESS_NO_SLOT && log->settings.value[COMET_PROCESS_COUNT] <= 1);
 
     return is_known ? log->settings.value[COMET_PROCESS_ID] : log->seat.slot;
-}
-
-static void put_in_force(log_core *log, comet_setting setting, int64_t value) {
-    atomic_store_explicit(&log->face.values[setting], value, memory_order_relaxed);
 }
 
 static void apply_settings(log_core *log, const comet_settings *settings) {
@@ -282,6 +320,10 @@ static comet_status merge_settings(log_core *log, const comet_settings *named, c
 
 static comet_status check_fork(const comet_log *log, comet_error *error) {
     return log_is_forked(log->core) ? shard_refuse_process(error) : COMET_OK;
+}
+
+comet_status log_check_process(const comet_log *log, comet_error *error) {
+    return check_fork(log, error);
 }
 
 comet_status comet_log_setting(comet_log *log, comet_setting setting, int64_t *value,
@@ -449,7 +491,7 @@ static comet_status core_new(const char *directory, const platform_info *info, b
     segment_idlers_open(&made->idlers);
     comet_settings_init(&made->settings);
     result = platform->absolute_path(directory, made->directory, sizeof made->directory);
-    status = result == 0 ? load_settings(made, error)
+    status = result == 0 ? load_settings(made, &made->settings, error)
                          : error_set(error, COMET_IO, -result, "cannot resolve %s", directory);
     if (status != COMET_OK) {
         core_free(made);

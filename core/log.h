@@ -48,6 +48,14 @@ comet_status log_process_id(log_core *log, int64_t *id, comet_error *error);
 ** another.  A process that has no number yet has no shard. */
 bool log_owns(const log_core *log, uint32_t shard);
 
+/* Some handle of this process on the log; there is one while anything of it is open. */
+comet_log *log_any_handle(log_core *log);
+log_core *log_of(const comet_log *log);
+comet_status log_check_process(const comet_log *log, comet_error *error);
+
+/* Take over the stored settings of retention if another process, or a person, has changed the file. */
+void log_refresh_settings(log_core *log);
+
 /* `pending` entries of a shard are committed and not durable: see that somebody makes them so. */
 void log_wake_upkeep(log_core *log, uint64_t pending);
 

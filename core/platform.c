@@ -66,6 +66,8 @@ static void info_from_stat(const struct stat *from, platform_info *info) {
     info->inode = (uint64_t)from->st_ino;
     info->size_bytes = (uint64_t)from->st_size;
     info->allocated_bytes = (uint64_t)from->st_blocks * 512;
+    info->modified_ns =
+        (int64_t)from->st_mtim.tv_sec * NANOSECONDS_PER_SECOND + from->st_mtim.tv_nsec;
     info->is_directory = S_ISDIR(from->st_mode);
     info->is_regular = S_ISREG(from->st_mode);
 }

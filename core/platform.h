@@ -19,6 +19,7 @@ typedef struct platform_info {
     uint64_t inode;
     uint64_t size_bytes;
     uint64_t allocated_bytes;
+    int64_t modified_ns; /* wall clock of the last change of its content */
     bool is_directory;
     bool is_regular;
 } platform_info;

@@ -197,6 +197,10 @@ void segment_release(segment_file *segment) {
     memory_release(segment);
 }
 
+bool segment_is_shared(segment_file *segment) {
+    return atomic_load(&segment->references) > 1;
+}
+
 comet_status segment_create(const segment_home *home, const manifest_segment *facts,
                             uint64_t bytes_max, uint32_t interval, segment_file **segment,
                             comet_error *error) {

@@ -60,6 +60,9 @@ comet_status segment_create(const segment_home *home, const manifest_segment *fa
 void segment_retain(segment_file *segment);
 void segment_release(segment_file *segment); /* NULL is fine */
 
+/* Whether anybody but the caller, who holds one reference, has it. */
+bool segment_is_shared(segment_file *segment);
+
 /* Open the files if need be, and have an index that knows of all entries below `end`, which is the
 ** segment's end or the snapshot's; until segment_leave(), after which nothing that was got from the
 ** segment is to be used any more.  Where the index on disk is missing or damaged, one is made in memory

@@ -155,6 +155,11 @@ comet_status writer_load_tail(comet_shard *shard, comet_error *error);
 comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, uint64_t end,
                                   uint64_t bytes, manifest_segment *facts, comet_error *error);
 
+/* Let the `count` oldest segments go, none of which the transaction has touched: index.bin says so, durably,
+** and everyone is told.  Their files are the caller's to unlink, then *gone to be released. */
+comet_status writer_drop_oldest(comet_txn *txn, size_t count, segment_list **gone,
+                                comet_error *error);
+
 /* ---- checkpoint.c ---- */
 
 /* Mark what is committed, and with `durable` bring it onto the disk.  Does not wait for writers, nor
@@ -190,6 +195,9 @@ comet_status inventory_sweep(comet_shard *shard, const segment_list *list, comet
 /* The highest number of a data file; 0 for none. */
 comet_status inventory_last_sequence(const comet_shard *shard, uint64_t *sequence,
                                      comet_error *error);
+
+/* Remove data files with numbers below `sequence`, which retention let go and could not unlink. */
+void inventory_remove_below(const comet_shard *shard, uint64_t sequence);
 
 /* Keep a file that cannot be read for whoever wants to know why: it gets another name. */
 void inventory_set_aside(const comet_shard *shard, const char *name);

@@ -23,6 +23,7 @@
 #include "memory.h"
 #include "platform.h"
 #include "process.h"
+#include "reclaim.h"
 #include "shard.h"
 #include "status.h"
 #include "walk.h"
@@ -384,17 +385,78 @@ static comet_status finish_block(comet_txn *txn, comet_error *error) {
     return COMET_OK;
 }
 
+/* The list without its first `count` items. */
+static comet_status list_tail(const segment_list *from, size_t count, segment_list **list,
+                              comet_error *error) {
+    FORWARD(segment_list_new(from->count - count, list, error));
+    for (size_t i = count; i < from->count; i++) {
+        (*list)->items[i - count] = from->items[i];
+        segment_retain(from->items[i].file);
+    }
+    return COMET_OK;
+}
+
+/* Everything that counts segments counts so many fewer. */
+static void renumber_segments(comet_txn *txn, size_t count) {
+    txn->shard->tail.segment_count -= count;
+    txn->begin.segment_count -= count;
+    for (size_t i = 0; i < txn->savepoint_count; i++) {
+        txn->savepoints[i].tail.segment_count -= count;
+    }
+}
+
+comet_status writer_drop_oldest(comet_txn *txn, size_t count, segment_list **gone,
+                                comet_error *error) {
+    comet_shard *shard = txn->shard;
+    segment_list *begin = NULL;
+    segment_list *list = NULL;
+    comet_status status;
+
+    assert(count <= first_touched(txn));
+    FORWARD(segment_list_copy(txn->begin_list, count, 0, gone, error));
+    for (size_t i = 0; i < count; i++) { /* as far as index.bin can tell */
+        manifest_segment *facts = &(*gone)->items[i].facts;
+        facts->entry_count = txn->begin_list->items[i + 1].facts.first_offset - facts->first_offset;
+    }
+    status = list_tail(txn->begin_list, count, &begin, error);
+    if (status == COMET_OK && txn->list != txn->begin_list) {
+        status = list_tail(txn->list, count, &list, error);
+    }
+    if (status == COMET_OK) {
+        status = shard_save_manifest(shard, begin, state_end(&shard->state),
+                                     txn->begin.index.position, error);
+    }
+    if (status != COMET_OK) {
+        segment_list_release(*gone);
+        segment_list_release(begin);
+        segment_list_release(list);
+        *gone = NULL;
+        return status;
+    }
+    if (list != NULL) {
+        segment_list_release(txn->list);
+    }
+    txn->list = list != NULL ? list : begin;
+    txn->begin_list = begin;
+    txn->list_is_saved = false;
+    set_tail_list(shard, begin);
+    renumber_segments(txn, count);
+    return COMET_OK;
+}
+
 /* Finish the current segment, if there is one, and begin the next. */
 static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *error) {
     comet_shard *shard = txn->shard;
     write_tail *tail = &shard->tail;
     uint64_t bytes_max = (uint64_t)log_value(shard->log, COMET_MAX_FILE_SIZE);
-    size_t count = txn->list->count;
     manifest_segment finished;
     segment_item made;
     comet_status status;
+    size_t count;
 
     FORWARD(finish_block(txn, error));
+    FORWARD(reclaim_for_rotation(txn, error));
+    count = txn->list->count;
     if (count > 0) {
         FORWARD(writer_segment_facts(shard, tail_item(txn), tail->index.end_offset,
                                      tail->index.position, &finished, error));

@@ -402,6 +402,26 @@ COMET_API comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *tim
 COMET_API comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
                                          comet_error *error);
 
+/* ---- Retention ------------------------------------------------------------------------------- */
+
+/* What became of one segment, and why. */
+typedef struct comet_retention_item {
+    uint32_t shard;
+    char file[32]; /* the data file's name */
+    uint64_t first_offset;
+    uint64_t end_offset;
+    uint64_t bytes; /* on disk, with its index */
+    bool is_deleted;
+    const char *why;                       /* static words: "max_age", "unconsumed" ... */
+    char group[COMET_GROUP_BYTES_MAX + 1]; /* that keeps it, or empty */
+} comet_retention_item;
+
+/* Apply the settings of retention now, to all shards that this process owns; one that is being written
+** to is left to its writer.  Deleted entries are gone at once, also after a crash; statements that read
+** them go on.  Release *items with comet_free().  Errors: COMET_READONLY, COMET_IO, COMET_NOMEM. */
+COMET_API comet_status comet_log_retain(comet_log *log, comet_retention_item **items, size_t *count,
+                                        comet_error *error);
+
 /* ---- Verifying ------------------------------------------------------------------------------- */
 
 /* What a walk over every byte of one segment found. */

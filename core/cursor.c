@@ -156,20 +156,32 @@ static comet_status map_block(comet_cursor *cursor, uint64_t length, comet_error
     return COMET_OK;
 }
 
-static comet_status enter_block(comet_cursor *cursor, const segment_block *block,
-                                comet_error *error) {
+static comet_status try_block(comet_cursor *cursor, const segment_block *block,
+                              comet_error *error) {
     uint64_t length;
 
-    cursor->in_block = cursor->is_located = false;
-    cursor->stride_count = 0;
     cursor->block = *block;
     FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->window, error));
     length = cursor->block.limit - cursor->block.position;
     /* The limit of an open block is the file's end: take what it usually has. */
     length = !block->sealed && length > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : length;
-    FORWARD(map_block(cursor, length, error));
-    cursor->in_block = true;
-    return COMET_OK;
+    return map_block(cursor, length, error);
+}
+
+/* The file's end may move between being asked for and being mapped: a segment is cut to its data, once,
+** when the next one is begun. */
+static comet_status enter_block(comet_cursor *cursor, const segment_block *block,
+                                comet_error *error) {
+    comet_status status;
+
+    cursor->in_block = cursor->is_located = false;
+    cursor->stride_count = 0;
+    status = try_block(cursor, block, error);
+    if (status == COMET_CORRUPT && !block->sealed) {
+        status = try_block(cursor, block, error);
+    }
+    cursor->in_block = status == COMET_OK;
+    return status;
 }
 
 /* Since a rollback the index may know nothing of a transaction's own entries: what was committed before

@@ -676,6 +676,47 @@ static comet_status narrow_by_time(comet_cursor *cursor, uint64_t disorder_end,
     return COMET_OK;
 }
 
+/* What retention has deleted since the snapshot, in another process, and we had not opened yet, is passed
+** over: the range goes on at the oldest entry that is left. */
+static bool pass_deleted(comet_cursor *cursor) {
+    uint64_t first = UINT64_MAX;
+    segment_list *list;
+    uint64_t end;
+
+    if (shard_snapshot(cursor->shard, &list, &end, NULL) == COMET_OK) {
+        first = list->count > 0 ? list->items[0].facts.first_offset : end;
+        segment_list_release(list);
+    }
+    if (first == UINT64_MAX || cursor->offset >= first) {
+        return false;
+    }
+    leave_block(cursor);
+    cursor->low = first < cursor->high ? first : cursor->high;
+    if (cursor->descending) {
+        cursor->low = cursor->high; /* all that was left is gone */
+    }
+    cursor->offset = cursor->low;
+    return true;
+}
+
+/* Enter the current entry's segment, now that it still is there or is known to be gone. */
+static comet_status enter_current(comet_cursor *cursor, comet_error *error) {
+    while (cursor->low < cursor->high) {
+        comet_status status =
+            enter_segment(cursor, segment_list_find(cursor->list, cursor->offset), error);
+        if (status != COMET_CORRUPT || !pass_deleted(cursor)) {
+            return status == COMET_CORRUPT ? COMET_OK : status; /* who reads it gets the error */
+        }
+    }
+    return COMET_DONE;
+}
+
+/* Whether the current entry is in another segment than the one before. */
+static inline bool has_crossed(const comet_cursor *cursor) {
+    return cursor->file != NULL && (cursor->offset >= cursor->file_end ||
+                                    cursor->offset < segment_first_offset(cursor->file));
+}
+
 /* At an entry that can be read, the current one or the next; else at the range's end. */
 static comet_status settle(comet_cursor *cursor, comet_error *error) {
     while (cursor->low < cursor->high) {
@@ -722,6 +763,10 @@ static comet_status seek(comet_cursor *cursor, comet_txn *txn, const comet_range
         return begin_merge(cursor, error);
     }
     cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
+    if (!cursor->in_block &&
+        segment_list_find(cursor->list, cursor->offset) + 1 < cursor->list->count) {
+        FORWARD(enter_current(cursor, error)); /* the last one is never deleted */
+    }
     if (cursor->steps_around) {
         return settle(cursor, error);
     }
@@ -777,6 +822,9 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
         }
         cursor->offset = cursor->descending ? cursor->high - 1 : cursor->low;
         count -= step;
+        if (cursor->low < cursor->high && has_crossed(cursor)) {
+            FORWARD(enter_current(cursor, error));
+        }
         if (cursor->check_time || cursor->steps_around) {
             comet_status status =
                 cursor->steps_around ? settle(cursor, error) : find_match(cursor, error);
@@ -789,12 +837,13 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
 }
 
 comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
-    FORWARD(check_cut(cursor, error)); /* the caller may have read the last entry's bytes in place */
+    FORWARD(
+        check_cut(cursor, error)); /* the caller may have read the last entry's bytes in place */
     if (cursor->merge == NULL && !cursor->check_time && !cursor->descending &&
         !cursor->steps_around) {
         cursor->offset = ++cursor->low;
         if (cursor->low < cursor->high) {
-            return COMET_OK;
+            return has_crossed(cursor) ? enter_current(cursor, error) : COMET_OK;
         }
         cursor->low = cursor->high;
         return finish(cursor, error);

@@ -26,6 +26,7 @@
 #include "limits.h"
 #include "memory.h"
 #include "platform.h"
+#include "reclaim.h"
 #include "process.h"
 #include "replace.h"
 #include "settings.h"
@@ -187,10 +188,6 @@ static comet_status load_settings(log_core *log, comet_settings *settings, comet
 
 static void put_in_force(log_core *log, comet_setting setting, int64_t value) {
     atomic_store_explicit(&log->face.values[setting], value, memory_order_relaxed);
-}
-
-comet_log *log_any_handle(log_core *log) {
-    return log->handles;
 }
 
 log_core *log_of(const comet_log *log) {
@@ -618,11 +615,15 @@ static comet_status open_anew(log_core *log, uint32_t id, bool create, comet_sha
 
 comet_status comet_shard_open(comet_log *log, uint32_t id, bool create, comet_shard **shard,
                               comet_error *error) {
-    log_core *core = log->core;
+    FORWARD(check_fork(log, error));
+    return log_shard_open(log->core, id, create, shard, error);
+}
+
+comet_status log_shard_open(log_core *core, uint32_t id, bool create, comet_shard **shard,
+                            comet_error *error) {
     comet_status status = COMET_OK;
     comet_shard *found;
 
-    FORWARD(check_fork(log, error));
     pthread_mutex_lock(&core->mutex);
     while (is_opening(core, id)) {
         pthread_cond_wait(&core->opened, &core->mutex);
@@ -728,15 +729,18 @@ static int id_compare(const void *left, const void *right) {
 }
 
 comet_status comet_log_shards(comet_log *log, uint32_t **ids, size_t *count, comet_error *error) {
-    id_list list = {NULL, 0, 0};
-    int result;
-
     FORWARD(check_fork(log, error));
-    result = platform->list_directory(log->core->directory, shard_visit, &list);
+    return log_shards(log->core, ids, count, error);
+}
+
+comet_status log_shards(const log_core *log, uint32_t **ids, size_t *count, comet_error *error) {
+    id_list list = {NULL, 0, 0};
+    int result = platform->list_directory(log->directory, shard_visit, &list);
+
     if (result != 0) {
         memory_release(list.ids);
         return error_set(error, result == -ENOMEM ? COMET_NOMEM : COMET_IO, -result,
-                         "cannot list the shards of %s", log->core->directory);
+                         "cannot list the shards of %s", log->directory);
     }
     if (list.count > 0) {
         qsort(list.ids, list.count, sizeof *list.ids, id_compare);
@@ -820,17 +824,41 @@ static void upkeep_sleep(log_core *log, int64_t deadline, bool hurry_counts) {
     }
 }
 
+/* Wait for something to make durable, or until retention is due.  Under log->mutex. */
+static void upkeep_wait(log_core *log, int64_t cleaned) {
+    int waited = 0;
+
+    while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_due) && waited == 0) {
+        struct timespec at = moment(cleaned + log_value(log, COMET_CLEANUP_INTERVAL));
+        waited = pthread_cond_timedwait(&log->wake, &log->mutex, &at);
+    }
+}
+
+/* One round, without the mutex; tells when retention was last done. */
+static int64_t upkeep_round(log_core *log, int64_t cleaned) {
+    if (log_value(log, COMET_SYNC) != COMET_SYNC_OFF) {
+        checkpoint_all(log);
+    }
+    log_refresh_settings(log);
+    if (platform->tick() - cleaned < log_value(log, COMET_CLEANUP_INTERVAL)) {
+        return cleaned;
+    }
+    (void)reclaim_log(log, NULL, NULL); /* comet.state counts what failed */
+    return platform->tick();
+}
+
 static void *upkeep_main(void *context) {
     log_core *log = context;
+    int64_t cleaned = platform->tick();
 
     pthread_mutex_lock(&log->mutex);
     while (!log->upkeep_stops) {
         int64_t begun = platform->tick();
 
-        while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_due)) {
-            pthread_cond_wait(&log->wake, &log->mutex);
+        upkeep_wait(log, cleaned);
+        if (atomic_load(&log->upkeep_is_due)) {
+            upkeep_sleep(log, begun + log_value(log, COMET_CHECKPOINT_INTERVAL), true);
         }
-        upkeep_sleep(log, begun + log_value(log, COMET_CHECKPOINT_INTERVAL), true);
         if (log->upkeep_stops) {
             break;
         }
@@ -838,7 +866,7 @@ static void *upkeep_main(void *context) {
         atomic_store(&log->upkeep_is_urgent, false);
         pthread_mutex_unlock(&log->mutex);
         begun = platform->tick();
-        checkpoint_all(log);
+        cleaned = upkeep_round(log, cleaned);
         pthread_mutex_lock(&log->mutex);
         /* Writers stop while the file system commits: leave them as much time as that took. */
         upkeep_sleep(log, 2 * platform->tick() - begun, false);
@@ -865,7 +893,6 @@ void log_wake_upkeep(log_core *log, uint64_t pending) {
     bool urgent = (int64_t)pending >= log_value(log, COMET_CHECKPOINT_ENTRIES);
 
     if (log_value(log, COMET_UPKEEP) != COMET_UPKEEP_THREAD ||
-        log_value(log, COMET_SYNC) == COMET_SYNC_OFF ||
         (atomic_load_explicit(&log->upkeep_is_due, memory_order_relaxed) &&
          (!urgent || atomic_load_explicit(&log->upkeep_is_urgent, memory_order_relaxed)))) {
         return;

@@ -48,8 +48,11 @@ comet_status log_process_id(log_core *log, int64_t *id, comet_error *error);
 ** another.  A process that has no number yet has no shard. */
 bool log_owns(const log_core *log, uint32_t shard);
 
-/* Some handle of this process on the log; there is one while anything of it is open. */
-comet_log *log_any_handle(log_core *log);
+/* As comet_shard_open() and comet_log_shards(), where there is no handle. */
+comet_status log_shard_open(log_core *log, uint32_t id, bool create, comet_shard **shard,
+                            comet_error *error);
+comet_status log_shards(const log_core *log, uint32_t **ids, size_t *count, comet_error *error);
+
 log_core *log_of(const comet_log *log);
 comet_status log_check_process(const comet_log *log, comet_error *error);
 

@@ -75,7 +75,7 @@ static comet_status measure_log(log_core *log, uint64_t *bytes, comet_error *err
 
     FORWARD(measure(&own, error));
     *bytes = own.bytes;
-    FORWARD(comet_log_shards(log_any_handle(log), &ids, &count, error));
+    FORWARD(log_shards(log, &ids, &count, error));
     status = COMET_OK;
     for (size_t i = 0; i < count && status == COMET_OK; i++) {
         char path[PATH_BYTES_MAX];
@@ -319,7 +319,7 @@ static comet_shard *find_oldest(log_core *log, const uint32_t *ids, const bool *
         comet_shard *shard;
         int64_t written;
         if (is_done[i] || !log_owns(log, ids[i]) ||
-            comet_shard_open(log_any_handle(log), ids[i], false, &shard, NULL) != COMET_OK) {
+            log_shard_open(log, ids[i], false, &shard, NULL) != COMET_OK) {
             continue;
         }
         written = oldest_write(shard);
@@ -351,7 +351,7 @@ static comet_status reduce_log(log_core *log, const comet_shard *own, uint64_t *
         return COMET_OK;
     }
     FORWARD(measure_log(log, &bytes, error));
-    FORWARD(comet_log_shards(log_any_handle(log), &ids, &count, error));
+    FORWARD(log_shards(log, &ids, &count, error));
     is_done = memory_allocate_zeroed(count + 1);
     if (is_done == NULL) {
         memory_release(ids);
@@ -383,14 +383,14 @@ comet_status reclaim_log(log_core *log, reclaim_items *items, comet_error *error
     uint32_t *ids;
     size_t count;
 
-    FORWARD(comet_log_shards(log_any_handle(log), &ids, &count, error));
+    FORWARD(log_shards(log, &ids, &count, error));
     for (size_t i = 0; i < count && status == COMET_OK; i++) {
         comet_shard *shard;
         uint64_t freed;
         if (!log_owns(log, ids[i])) {
             continue;
         }
-        status = comet_shard_open(log_any_handle(log), ids[i], false, &shard, error);
+        status = log_shard_open(log, ids[i], false, &shard, error);
         if (status != COMET_OK) {
             break;
         }

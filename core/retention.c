@@ -22,9 +22,8 @@ static const char *find_needer(const retention_case *what, const retention_segme
 
 static const char *find_protector(const retention_rules *rules, const retention_case *what,
                                   const retention_segment *segment) {
-    if (!rules->protect_unconsumed ||
-        (rules->force_delete_after > 0 &&
-         age_of(segment, what->now) >= rules->force_delete_after)) {
+    if (!rules->protect_unconsumed || (rules->force_delete_after > 0 &&
+                                       age_of(segment, what->now) >= rules->force_delete_after)) {
         return NULL;
     }
     return find_needer(what, segment);
@@ -96,17 +95,17 @@ void retention_decide(const retention_rules *rules, const retention_case *what,
         decision->go_count++;
     }
     for (size_t i = at + 1; i < what->segment_count; i++) {
-        reasons[i] = i + what->pinned_count >= what->segment_count ? RETENTION_CURRENT
-                                                                   : RETENTION_FOLLOWS;
+        reasons[i] =
+            i + what->pinned_count >= what->segment_count ? RETENTION_CURRENT : RETENTION_FOLLOWS;
     }
     decision->over = bytes_over(rules, what, decision->bytes);
 }
 
 const char *retention_reason_text(retention_reason reason) {
     static const char *const texts[RETENTION_REASON_COUNT] = {
-        "current segment",   "younger than max_age", "file_grace_period", "min_files_to_keep",
-        "unconsumed",        "an older one stays",   "max_age",           "size limit",
-        "size limit, unconsumed",
+        "current segment",   "younger than max_age", "file_grace_period",
+        "min_files_to_keep", "unconsumed",           "an older one stays",
+        "max_age",           "size limit",           "size limit, unconsumed",
     };
 
     return texts[reason];

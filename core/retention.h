@@ -54,20 +54,20 @@ typedef struct retention_case {
     const retention_group *groups;
     size_t group_count;
     uint64_t shard_bytes; /* of everything in the shard's directory */
-    uint64_t excess;      /* bytes that the log is over its own limit, which this shard is to give up */
+    uint64_t excess; /* bytes that the log is over its own limit, which this shard is to give up */
     int64_t now;
 } retention_case;
 
 typedef enum retention_reason {
-    RETENTION_CURRENT,     /* stays: it is written to */
-    RETENTION_YOUNG,       /* stays: max_age is not reached */
-    RETENTION_GRACE,       /* stays: file_grace_period */
-    RETENTION_MINIMUM,     /* stays: min_files_to_keep */
-    RETENTION_UNCONSUMED,  /* stays: a group has not acknowledged it */
-    RETENTION_FOLLOWS,     /* stays: an older one does */
-    RETENTION_AGE,         /* goes */
-    RETENTION_SIZE,        /* goes */
-    RETENTION_DROPPED,     /* goes: for size, though a group had not acknowledged it */
+    RETENTION_CURRENT,    /* stays: it is written to */
+    RETENTION_YOUNG,      /* stays: max_age is not reached */
+    RETENTION_GRACE,      /* stays: file_grace_period */
+    RETENTION_MINIMUM,    /* stays: min_files_to_keep */
+    RETENTION_UNCONSUMED, /* stays: a group has not acknowledged it */
+    RETENTION_FOLLOWS,    /* stays: an older one does */
+    RETENTION_AGE,        /* goes */
+    RETENTION_SIZE,       /* goes */
+    RETENTION_DROPPED,    /* goes: for size, though a group had not acknowledged it */
     RETENTION_REASON_COUNT
 } retention_reason;
 

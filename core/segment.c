@@ -562,8 +562,8 @@ comet_status segment_check_cut(const segment_file *segment, const map_window *wi
         *cuts = count;
         return COMET_OK;
     }
-    return error_set(error, COMET_CORRUPT, 0, "%s was cut short by another program while it was read",
-                     segment->path);
+    return error_set(error, COMET_CORRUPT, 0,
+                     "%s was cut short by another program while it was read", segment->path);
 }
 
 comet_status segment_describe_block(segment_file *segment, uint64_t at, uint64_t end, bool sealed,

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "memory.h"
 #include "platform.h"
+#include "reclaim.h"
 #include "replace.h"
 #include "status.h"
 
@@ -78,7 +79,8 @@ static comet_status reload_list(comet_shard *shard, uint64_t generation, comet_e
 
 bool shard_list_is_current(const comet_shard *shard, const segment_list *list, uint64_t *end) {
     *end = state_end(&shard->state);
-    return state_is_ours(&shard->state) && list == atomic_load_explicit(&shard->list, memory_order_acquire) &&
+    return state_is_ours(&shard->state) &&
+           list == atomic_load_explicit(&shard->list, memory_order_acquire) &&
            shard->list_generation == state_load(&shard->state, STATE_GENERATION);
 }
 
@@ -90,7 +92,8 @@ comet_status shard_snapshot(comet_shard *shard, segment_list **list, uint64_t *e
 
     if (!state_is_ours(&shard->state)) {
         return error_set(error, COMET_IO, 0,
-                         "%s/" STATE_NAME " was cut short or overwritten by another program while it "
+                         "%s/" STATE_NAME
+                         " was cut short or overwritten by another program while it "
                          "was in use; close the log everywhere and open it again",
                          shard->home.directory);
     }
@@ -319,8 +322,11 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     }
     if (status == COMET_OK) {
         status = shard_snapshot(made, &list, &end, error);
-        segment_list_release(list);
     }
+    if (status == COMET_OK && made->home.writable && log_owns(log, id)) {
+        reclaim_orphans(made, list);
+    }
+    segment_list_release(list);
     if (status != COMET_OK) {
         shard_free(made);
         return status;
@@ -371,12 +377,21 @@ static comet_status tidy_files(comet_shard *shard) {
 /* Another process at work, or the one that owns the shard, will do it in its turn. */
 void shard_settle(comet_shard *shard) {
     bool durable = log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF;
+    uint64_t freed;
     bool took_over;
 
     if (!shard->home.writable || !log_owns(shard->log, shard->id) ||
         !atomic_load(&shard->lock_is_open) || checkpoint_shard(shard, durable, NULL) != COMET_OK) {
         return;
     }
+    if (lock_take(&shard->lock, &took_over, NULL) != COMET_OK) {
+        return;
+    }
+    lock_give_back(&shard->lock, took_over);
+    if (took_over) {
+        return; /* the next writer repairs */
+    }
+    (void)reclaim_shard(shard, 0, NULL, &freed, NULL);
     pthread_mutex_lock(&shard->settling_mutex);
     if (lock_take(&shard->lock, &took_over, NULL) == COMET_OK) {
         if (!took_over) {

@@ -83,7 +83,7 @@ struct comet_shard {
     segment_list *tail_list;  /* that the tail belongs to; NULL until it is loaded */
     uint64_t tail_generation; /* any other: somebody has changed or cut files since */
     bool tail_is_loaded;
-    int64_t size_tick; /* when the last file's size was last looked at */
+    int64_t size_tick;           /* when the last file's size was last looked at */
     bool manifest_is_stale;      /* index.bin names segments that were rolled back */
     atomic_bool manifest_is_bad; /* index.bin was found damaged or missing */
     append_room room;

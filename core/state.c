@@ -8,7 +8,6 @@
 #include "platform.h"
 #include "status.h"
 
-
 /* More than a data file can have, as the Go package judges it. */
 #define STATE_POSITION_MAX ((uint64_t)1 << 40)
 

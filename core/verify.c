@@ -120,8 +120,7 @@ static comet_status verify_block(verifier *v, segment_block *block, comet_error 
     if (block->sealed) {
         FORWARD(segment_bytes(v->item->file, &v->window, block->position,
                               block->limit - block->position, &bytes, error));
-        if (crc32c_extend(0, bytes, block->limit - block->position) !=
-            record_crc(block->record)) {
+        if (crc32c_extend(0, bytes, block->limit - block->position) != record_crc(block->record)) {
             return segment_corrupt(
                 v->item->file, block->first, block->end - 1,
                 "are damaged: they do not have the checksum they were written with", error);
@@ -149,8 +148,7 @@ static comet_status verify_blocks(verifier *v, comet_error *error) {
     for (uint64_t at = 0; offset < v->end; at++) {
         segment_block block;
         comet_error why;
-        comet_status status =
-            segment_describe_block(file, at, v->end, v->sealed, &block, &why);
+        comet_status status = segment_describe_block(file, at, v->end, v->sealed, &block, &why);
         FORWARD(take_finding(v, offset, status, &why, error));
         if (status != COMET_OK || block.first != offset) {
             note_bad(v, offset, "the index does not lead from block to block");

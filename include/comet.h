@@ -432,7 +432,7 @@ typedef struct comet_segment_check {
     uint64_t entries; /* that are whole; all of them where ok */
     uint64_t bytes;   /* of data that was looked at */
     bool ok;
-    uint64_t bad_offset; /* the first entry that is not; only unless ok */
+    uint64_t bad_offset;           /* the first entry that is not; only unless ok */
     char why[COMET_MESSAGE_BYTES]; /* a sentence; only unless ok */
 } comet_segment_check;
 

@@ -111,7 +111,7 @@ static void test_unknown_and_malformed_settings(void **state) {
     refuse(used->db, SQLITE_ERROR, "max_file_size",
            "SELECT comet_config('telemetry', 'max_file_size', 'much')");
     refuse(used->db, SQLITE_ERROR, "NULL", "SELECT comet_config('telemetry', 'sync', NULL)");
-    refuse(used->db, SQLITE_ERROR, "retention", "SELECT comet_config('telemetry', 'max_age', 1)");
+    refuse(used->db, SQLITE_ERROR, "comet_retention()", "SELECT comet_config('telemetry', 'max_age', 1)");
     expect_untouched(used->db);
 }
 

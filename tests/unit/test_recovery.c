@@ -423,7 +423,8 @@ static void rolled_back_stays_away(void **state) {
 
 /* ---- Files that others cut while they are mapped ---- */
 
-static comet_status read_through(comet_shard *shard, const model *m, uint64_t from, uint64_t *count) {
+static comet_status read_through(comet_shard *shard, const model *m, uint64_t from,
+                                 uint64_t *count) {
     comet_cursor *cursor;
     comet_range range;
     comet_status status;
@@ -504,7 +505,8 @@ static void cut_by_others(void **state) {
     (void)state;
 
     for (unsigned round = 0; round < 24; round++) {
-        comet_log *log = log_make(directory, COMET_OPEN_CREATE, "boundary_interval=10 upkeep=manual");
+        comet_log *log =
+            log_make(directory, COMET_OPEN_CREATE, "boundary_interval=10 upkeep=manual");
         comet_shard *shard;
         comet_txn *txn;
         char path[PATH_ROOM];

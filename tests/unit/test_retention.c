@@ -24,10 +24,15 @@ static retention_group groups[2];
 static int fresh(void **state) {
     (void)state;
     for (unsigned i = 0; i < SEGMENTS; i++) {
-        segments[i] = (retention_segment){10 * i, 10 * i + 10, 100, NOW - (60 - 10 * (int64_t)i) * SECOND};
+        segments[i] =
+            (retention_segment){10 * i, 10 * i + 10, 100, NOW - (60 - 10 * (int64_t)i) * SECOND};
     }
-    what = (retention_case){.segments = segments, .segment_count = SEGMENTS, .pinned_count = 1,
-                            .groups = groups, .shard_bytes = 100 * SEGMENTS, .now = NOW};
+    what = (retention_case){.segments = segments,
+                            .segment_count = SEGMENTS,
+                            .pinned_count = 1,
+                            .groups = groups,
+                            .shard_bytes = 100 * SEGMENTS,
+                            .now = NOW};
     rules = (retention_rules){.protect_unconsumed = true};
     return 0;
 }

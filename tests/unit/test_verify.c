@@ -102,7 +102,8 @@ static void read_range(comet_shard *shard, const model *m, size_t low, size_t hi
 }
 
 static outcome read_everything(const model *m) {
-    static const size_t ranges[][2] = {{0, ENTRIES - 1}, {3, 3}, {29, 57}, {ENTRIES - 2, ENTRIES - 1}};
+    static const size_t ranges[][2] = {
+        {0, ENTRIES - 1}, {3, 3}, {29, 57}, {ENTRIES - 2, ENTRIES - 1}};
     outcome out = {false, false};
     comet_log *log = log_make(directory, COMET_OPEN_READONLY, NULL);
     comet_shard *shard;
@@ -152,7 +153,8 @@ static void flip_all_bits(const char *path, const model *m, uint64_t size, bool 
             assert_int_equal(pwrite(fd, &flipped, 1, (off_t)at), 1);
             out = read_everything(m);
             if (out.wrong) {
-                fail_msg("%s: byte %llu, bit %u: a wrong answer", path, (unsigned long long)at, bit);
+                fail_msg("%s: byte %llu, bit %u: a wrong answer", path, (unsigned long long)at,
+                         bit);
             }
             if (data) {
                 assert_false(verify_first());

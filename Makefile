@@ -145,11 +145,12 @@ test-crash:  ## the consumer that is killed, 500 times instead of 40
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
 	@COMET_TEST_KILLS=500 JOBS=1 tests/run.sh $(BUILD)/tests/sql/test_consumer
 
-test-soak:  ## many processes, random kills, for COMET_SOAK_SECONDS=600; 100,000 openings, 1,000 rotations
+test-soak:  ## many processes, random kills, for COMET_SOAK_SECONDS=600; 100,000 openings; 20 GB through 64 MiB
 	@tests/setup.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs all
 	@COMET_SOAK_SECONDS=$${COMET_SOAK_SECONDS:-600} COMET_GROWTH_ROUNDS=$${COMET_GROWTH_ROUNDS:-100000} \
-	    COMET_GROWTH_ROTATIONS=$${COMET_GROWTH_ROTATIONS:-1000} JOBS=1 TIMEOUT=7200 SHOW=1 tests/run.sh $(LONG_PROGRAMS)
+	    COMET_GROWTH_ROTATIONS=$${COMET_GROWTH_ROTATIONS:-1000} \
+	    COMET_BOUNDS_MB=$${COMET_BOUNDS_MB:-20000} COMET_BOUNDS_SEGMENTS=$${COMET_BOUNDS_SEGMENTS:-1000} JOBS=1 TIMEOUT=7200 SHOW=1 tests/run.sh $(LONG_PROGRAMS)
 
 VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
             --error-exitcode=99

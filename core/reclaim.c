@@ -15,6 +15,13 @@
 
 #define ITEMS_FIRST 16
 
+/* A rotation adds one segment, and deletes so many at most: whoever writes shall not wait for all that a
+** lowered limit sets free.  The next ones, and upkeep, do the rest. */
+#define ROTATION_DELETIONS_MAX 8u
+
+/* A plan is made without the lock, and made anew so often if a writer was faster. */
+#define TRIES 10u
+
 /* ---- How full ---- */
 
 typedef struct usage {
@@ -138,10 +145,37 @@ static comet_status plan_groups(comet_shard *shard, plan *made, comet_error *err
     return COMET_OK;
 }
 
-static comet_status plan_segments(const comet_txn *txn, plan *made, comet_error *error) {
-    const segment_list *list = txn->list;
-    usage used = {.list = list, .directory = txn->shard->home.directory};
+/* What is looked at: a list, where its entries end, and how many of the newest segments must stay. */
+typedef struct reclaim_view {
+    comet_shard *shard;
+    const segment_list *list;
+    uint64_t end;
+    size_t pinned_count;
+} reclaim_view;
+
+/* All that the transaction has touched stays. */
+static reclaim_view view_of_txn(const comet_txn *txn) {
     size_t keep_from = txn->begin.segment_count > 0 ? txn->begin.segment_count - 1 : 0;
+    reclaim_view view = {txn->shard, txn->list, comet_txn_end(txn), txn->list->count - keep_from};
+
+    return view;
+}
+
+/* The segment with the newest committed entry stays, and what a transaction under way has begun. */
+static reclaim_view view_of_snapshot(comet_shard *shard, const segment_list *list, uint64_t end) {
+    reclaim_view view = {shard, list, end, 1};
+
+    while (view.pinned_count < list->count &&
+           list->items[list->count - view.pinned_count].facts.first_offset >= end) {
+        view.pinned_count++;
+    }
+    view.pinned_count = view.pinned_count < list->count ? view.pinned_count : list->count;
+    return view;
+}
+
+static comet_status plan_segments(const reclaim_view *view, plan *made, comet_error *error) {
+    const segment_list *list = view->list;
+    usage used = {.list = list, .directory = view->shard->home.directory};
 
     made->segments = memory_allocate_zeroed((list->count + 1) * sizeof *made->segments);
     made->reasons = memory_allocate_zeroed((list->count + 1) * sizeof *made->reasons);
@@ -153,26 +187,27 @@ static comet_status plan_segments(const comet_txn *txn, plan *made, comet_error 
     for (size_t i = 0; i < list->count; i++) {
         bool last = i + 1 == list->count;
         made->segments[i].first_offset = list->items[i].facts.first_offset;
-        made->segments[i].end_offset =
-            last ? comet_txn_end(txn) : list->items[i + 1].facts.first_offset;
+        made->segments[i].end_offset = last || list->items[i + 1].facts.first_offset > view->end
+                                           ? view->end
+                                           : list->items[i + 1].facts.first_offset;
         made->segments[i].written_ns = list->items[i].facts.written_ns;
     }
     made->what.segments = made->segments;
     made->what.segment_count = list->count;
-    made->what.pinned_count = list->count - keep_from;
+    made->what.pinned_count = view->pinned_count;
     made->what.shard_bytes = used.bytes;
     return COMET_OK;
 }
 
-static comet_status plan_make(const comet_txn *txn, uint64_t excess, plan *made,
+static comet_status plan_make(const reclaim_view *view, uint64_t excess, plan *made,
                               comet_error *error) {
     retention_rules rules;
 
     memset(made, 0, sizeof *made);
-    log_refresh_settings(txn->shard->log);
-    rules = rules_in_force(txn->shard->log);
-    FORWARD(plan_segments(txn, made, error));
-    FORWARD(plan_groups(txn->shard, made, error));
+    log_refresh_settings(view->shard->log);
+    rules = rules_in_force(view->shard->log);
+    FORWARD(plan_segments(view, made, error));
+    FORWARD(plan_groups(view->shard, made, error));
     made->what.groups = made->groups;
     made->what.excess = excess;
     made->what.now = platform->now();
@@ -227,13 +262,15 @@ static void unlink_all(const comet_shard *shard, const segment_list *gone) {
 static void count_deleted(comet_shard *shard, const plan *made) {
     shard_state *state = &shard->state;
     uint64_t entries = 0;
+    uint64_t bytes = 0;
 
     for (size_t i = 0; i < made->decision.go_count; i++) {
+        bytes += made->segments[i].bytes;
         entries += made->segments[i].end_offset - made->segments[i].first_offset;
     }
     state_add(state, STATE_FILES_DELETED, made->decision.go_count);
     state_add(state, STATE_ENTRIES_DELETED, entries);
-    state_add(state, STATE_BYTES_RECLAIMED, made->decision.bytes);
+    state_add(state, STATE_BYTES_RECLAIMED, bytes);
     state_store(state, STATE_CURRENT_FILES, shard->tail.segment_count);
 }
 
@@ -258,37 +295,68 @@ void reclaim_orphans(const comet_shard *shard, const segment_list *list) {
     }
 }
 
-comet_status reclaim_shard(comet_shard *shard, uint64_t excess, reclaim_items *items,
-                           uint64_t *freed, comet_error *error) {
-    int64_t begun = platform->now();
-    segment_list *gone = NULL;
-    comet_status status;
+/* Carry a plan out.  The lock is held for index.bin alone: writers go on while files go. */
+static comet_status carry_out(comet_shard *shard, const segment_list *list, const plan *made,
+                              bool *done, segment_list **gone, comet_error *error) {
+    comet_status status = COMET_OK;
     comet_txn *txn;
+
+    FORWARD(comet_txn_begin(shard, &txn, error));
+    /* Somebody may have been faster. */
+    *done = txn->begin_list->count >= list->count &&
+            txn->begin_list->items[0].facts.sequence == list->items[0].facts.sequence;
+    if (*done) {
+        status = writer_drop_oldest(txn, made->decision.go_count, gone, error);
+    }
+    if (*gone != NULL) {
+        count_deleted(shard, made);
+    }
+    comet_txn_rollback(txn); /* it did nothing but hold the lock */
+    return status;
+}
+
+static comet_status reclaim_list(comet_shard *shard, const segment_list *list, uint64_t end,
+                                 uint64_t excess, reclaim_items *items, uint64_t *freed,
+                                 segment_list **gone, bool *done, comet_error *error) {
+    reclaim_view view = view_of_snapshot(shard, list, end);
+    int64_t begun = platform->now();
+    comet_status status;
     plan made;
 
-    *freed = 0;
-    FORWARD(comet_txn_begin(shard, &txn, error));
-    status = plan_make(txn, excess, &made, error);
-    if (status == COMET_OK && items != NULL) {
-        status = items_add(items, shard, &made, txn->list, error);
-    }
+    *done = true;
+    status = plan_make(&view, excess, &made, error);
     if (status == COMET_OK && made.decision.go_count > 0) {
-        status = writer_drop_oldest(txn, made.decision.go_count, &gone, error);
+        status = carry_out(shard, list, &made, done, gone, error);
     }
-    if (status == COMET_OK) {
-        reclaim_orphans(shard, txn->list);
+    if (status == COMET_OK && *done) {
         count_run(shard, &made, begun);
-        count_deleted(shard, &made);
         *freed = made.decision.bytes;
-    } else {
+        status = items != NULL ? items_add(items, shard, &made, list, error) : COMET_OK;
+    } else if (status != COMET_OK && status != COMET_BUSY) {
         state_add(&shard->state, STATE_RETENTION_ERRORS, 1);
     }
-    comet_txn_rollback(txn); /* it did nothing but hold the lock: writers go on while files go */
+    plan_clear(&made);
+    return status;
+}
+
+comet_status reclaim_shard(comet_shard *shard, uint64_t excess, reclaim_items *items,
+                           uint64_t *freed, comet_error *error) {
+    segment_list *gone = NULL;
+    segment_list *list;
+    comet_status status = COMET_OK;
+    uint64_t end;
+    bool done = false;
+
+    *freed = 0;
+    for (unsigned i = 0; i < TRIES && !done && status == COMET_OK; i++) {
+        FORWARD(shard_snapshot(shard, &list, &end, error));
+        status = reclaim_list(shard, list, end, excess, items, freed, &gone, &done, error);
+        segment_list_release(list); /* else each file would look as if somebody still read it */
+    }
     if (gone != NULL) {
         unlink_all(shard, gone);
         segment_list_release(gone);
     }
-    plan_clear(&made);
     return status;
 }
 
@@ -452,6 +520,7 @@ static bool has_limit(const log_core *log) {
 comet_status reclaim_for_rotation(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     segment_list *gone = NULL;
+    reclaim_view view;
     comet_status status;
     uint64_t excess;
     plan made;
@@ -461,7 +530,11 @@ comet_status reclaim_for_rotation(comet_txn *txn, comet_error *error) {
         return COMET_OK;
     }
     FORWARD(reduce_log(shard->log, shard, &excess, NULL, error));
-    status = plan_make(txn, excess, &made, error);
+    view = view_of_txn(txn);
+    status = plan_make(&view, excess, &made, error);
+    if (made.decision.go_count > ROTATION_DELETIONS_MAX) {
+        made.decision.go_count = ROTATION_DELETIONS_MAX;
+    }
     if (status == COMET_OK && made.decision.go_count > 0) {
         status = writer_drop_oldest(txn, made.decision.go_count, &gone, error);
     }

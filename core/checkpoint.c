@@ -10,6 +10,7 @@
 #include "platform.h"
 #include "shard.h"
 #include "status.h"
+#include "tally.h"
 
 /* Two processes must not write the same mark slot. */
 #define CHECKPOINT_LOCK_BYTE ((uint64_t)1 << 41)
@@ -109,6 +110,7 @@ static comet_status checkpoint_list(comet_shard *shard, const segment_list *list
                                     const checkpoint_task *task, comet_error *error) {
     uint64_t from = state_load(&shard->state, STATE_DURABLE_END);
     size_t first = list->count;
+    int64_t begun = platform->clock();
 
     if (list->count > 0) {
         uint64_t oldest = list->items[0].facts.first_offset;
@@ -121,13 +123,13 @@ static comet_status checkpoint_list(comet_shard *shard, const segment_list *list
     }
     if (task->durable) {
         state_store(&shard->state, STATE_DURABLE_END, task->end);
-        state_add(&shard->state, STATE_SYNC_COUNT, 1);
+        tally_sync(shard, begun);
     }
     return COMET_OK;
 }
 
 static comet_status checkpoint_locked(comet_shard *shard, bool durable, comet_error *error) {
-    int64_t begun = platform->now();
+    int64_t begun = platform->clock();
     checkpoint_task task = {.durable = durable};
     segment_list *list;
     comet_status status;
@@ -147,10 +149,14 @@ static comet_status checkpoint_locked(comet_shard *shard, bool durable, comet_er
         (void)platform->unlock_byte(shard->lock.file.fd, CHECKPOINT_LOCK_BYTE);
     }
     segment_list_release(list);
+    if (status != COMET_OK) {
+        state_count_error(&shard->state);
+        return status;
+    }
     state_add(&shard->state, STATE_CHECKPOINT_COUNT, 1);
-    state_add(&shard->state, STATE_CHECKPOINT_NS, (uint64_t)(platform->now() - begun));
+    state_add(&shard->state, STATE_CHECKPOINT_NS, (uint64_t)(platform->clock() - begun));
     state_store(&shard->state, STATE_LAST_CHECKPOINT_NS, (uint64_t)platform->now());
-    return status;
+    return COMET_OK;
 }
 
 comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *error) {

@@ -76,7 +76,7 @@ static comet_status set_aside(comet_shard *shard, const char *path, comet_error 
     if (result != 0) {
         return error_set(error, COMET_IO, -result, "cannot set %s aside", path);
     }
-    state_add(&shard->state, STATE_CORRUPTION_DETECTED, 1);
+    state_count_corruption(&shard->state);
     return COMET_OK;
 }
 
@@ -166,6 +166,8 @@ comet_status consumer_sync(comet_shard *shard, comet_error *error) {
 void consumer_recover(comet_shard *shard) {
     uint64_t end = state_end(&shard->state);
     offset_table *table;
+    uint64_t count = 0;
+    uint64_t position;
 
     if (table_to_read(shard, &table, NULL) != COMET_OK) {
         return; /* no groups; or an error that the first use will tell */
@@ -177,7 +179,9 @@ void consumer_recover(comet_shard *shard) {
             (void)atomic_compare_exchange_strong(offsets_field(table, slot, SLOT_OFFSET), &stored,
                                                  end);
         }
+        count += offsets_position(table, slot, &position) ? 1 : 0;
     }
+    state_store(&shard->state, STATE_GROUP_COUNT, count);
 }
 
 /* ---- Handles ---- */
@@ -273,7 +277,8 @@ comet_status comet_group_reserve(comet_group *group, comet_error *error) {
 
 /* ---- Looking ---- */
 
-static void tell_slot(const offset_table *table, int slot, comet_group_info *info) {
+static void tell_slot(comet_shard *shard, const offset_table *table, int slot,
+                      comet_group_info *info) {
     uint64_t stored = 0;
 
     info->exists = offsets_position(table, slot, &stored);
@@ -289,6 +294,9 @@ static void tell_slot(const offset_table *table, int slot, comet_group_info *inf
         }
     }
     info->lag = info->end_offset - info->position;
+    if (info->exists) {
+        state_raise(&shard->state, STATE_MAX_LAG, info->lag);
+    }
 }
 
 comet_status comet_group_describe(comet_group *group, comet_group_info *info, comet_error *error) {
@@ -305,7 +313,7 @@ comet_status comet_group_describe(comet_group *group, comet_group_info *info, co
     made.lag = made.end_offset - made.position;
     status = find_slot(group, error);
     if (status == COMET_OK) {
-        tell_slot(group->table, group->slot, &made);
+        tell_slot(group->shard, group->table, group->slot, &made);
     } else if (status != COMET_NOT_FOUND) {
         return status;
     }
@@ -359,7 +367,7 @@ comet_status comet_shard_groups(comet_shard *shard, comet_group_info **groups, s
         if (offsets_name_at(table, slot, info->name)) {
             info->end_offset = end;
             info->first_offset = whole.first < end ? whole.first : end;
-            tell_slot(table, slot, info);
+            tell_slot(shard, table, slot, info);
             *count += info->exists ? 1 : 0;
         }
     }
@@ -391,12 +399,16 @@ static comet_status moved_to(comet_group *group, int64_t before, uint64_t target
     comet_shard *shard = group->shard;
     uint64_t from = before < 0 ? group->first : (uint64_t)before;
 
+    if (before < 0) {
+        state_add(&shard->state, STATE_GROUP_COUNT, 1);
+    }
     if (from < group->first) {
         count_up(group, SLOT_SKIPPED, group->first - from);
         from = group->first;
     }
     if (is_ack && target > from) {
         count_up(group, SLOT_ACKNOWLEDGED, target - from);
+        state_add(&shard->state, STATE_ACKED_ENTRIES, target - from);
     }
     offsets_stamp(group->table, group->slot, moment(group));
     if (!atomic_load_explicit(&shard->acks_pending, memory_order_relaxed)) {
@@ -511,6 +523,10 @@ comet_status comet_group_forget(comet_group *group, comet_error *error) {
     table = atomic_load(&shard->groups);
     slot = offsets_find(table, &group->name);
     if (slot >= 0) {
+        uint64_t position;
+        if (offsets_position(table, slot, &position)) {
+            state_add(&shard->state, STATE_GROUP_COUNT, UINT64_MAX);
+        }
         offsets_remove(table, slot);
         atomic_store(&shard->acks_pending, true);
     }

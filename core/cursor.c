@@ -50,6 +50,10 @@ struct comet_cursor {
 
     uint64_t offset; /* the current entry */
 
+    /* Entries whose bytes were given out, and the last of them plus one; see count_reads(). */
+    uint64_t read_count;
+    uint64_t read_end;
+
     /* The block we are in; bytes[0] is at block.position. */
     segment_file *file;
     unsigned cuts; /* platform_cut_count, as it was when the window was last known to be whole */
@@ -89,8 +93,33 @@ comet_status comet_cursor_open(comet_shard *shard, comet_cursor **cursor, comet_
         return memory_failed(error, sizeof *made);
     }
     made->shard = shard;
+    state_add(&shard->state, STATE_ACTIVE_READERS, 1);
+    state_add(&shard->state, STATE_TOTAL_READERS, 1);
     *cursor = made;
     return COMET_OK;
+}
+
+/* Everybody's count follows a segment at a time: a row must not cost a locked instruction. */
+static void count_reads(comet_cursor *cursor) {
+    if (cursor->read_count > 0) {
+        state_add(&cursor->shard->state, STATE_ENTRIES_READ, cursor->read_count);
+        cursor->read_count = 0;
+    }
+}
+
+/* What the caller is about to be told.  COMET_DONE and COMET_ABORTED are no errors of ours. */
+static comet_status count_failure(const comet_cursor *cursor, comet_status status) {
+    shard_state *state = &cursor->shard->state;
+
+    if (status == COMET_CORRUPT || status == COMET_IO || status == COMET_NOMEM) {
+        state_add(state, STATE_READ_ERRORS, 1);
+        if (status == COMET_CORRUPT) {
+            state_count_corruption(state);
+        } else {
+            state_count_error(state);
+        }
+    }
+    return status;
 }
 
 static void leave_block(comet_cursor *cursor) {
@@ -105,6 +134,7 @@ static void leave_segment(comet_cursor *cursor) {
     leave_block(cursor);
     if (cursor->file != NULL) {
         segment_leave(cursor->file);
+        count_reads(cursor);
     }
     cursor->file = NULL;
 }
@@ -121,6 +151,8 @@ void comet_cursor_close(comet_cursor *cursor) {
         merge_close(cursor->merge);
         drop_snapshot(cursor);
         entry_decoder_close(cursor->decoder);
+        count_reads(cursor);
+        state_add(&cursor->shard->state, STATE_ACTIVE_READERS, UINT64_MAX);
         memory_release(cursor);
     }
 }
@@ -528,9 +560,7 @@ static void damaged_range(comet_cursor *cursor, uint64_t offset, uint64_t *first
         *end = block.end;
     }
     leave_block(cursor);
-    if (cursor->shard->home.writable) {
-        state_add(&cursor->shard->state, STATE_CORRUPTION_DETECTED, 1);
-    }
+    state_count_corruption(&cursor->shard->state);
 }
 
 /* Leave out the damage that the current entry stands in. */
@@ -782,7 +812,7 @@ comet_status comet_cursor_seek(comet_cursor *cursor, comet_txn *txn, const comet
     if (status != COMET_OK) {
         cursor->low = cursor->high = 0; /* a further next finds nothing */
     }
-    return status;
+    return count_failure(cursor, status);
 }
 
 /* ---- Onward ---- */
@@ -804,7 +834,7 @@ static comet_status finish(const comet_cursor *cursor, comet_error *error) {
     return COMET_DONE;
 }
 
-comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error *error) {
+static comet_status skip(comet_cursor *cursor, uint64_t count, comet_error *error) {
     if (cursor->merge != NULL) {
         comet_status status = COMET_OK;
         for (; count > 0 && status == COMET_OK; count--) {
@@ -836,7 +866,11 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
     return cursor->low < cursor->high ? COMET_OK : finish(cursor, error);
 }
 
-comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
+comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error *error) {
+    return count_failure(cursor, skip(cursor, count, error));
+}
+
+static comet_status next(comet_cursor *cursor, comet_error *error) {
     FORWARD(
         check_cut(cursor, error)); /* the caller may have read the last entry's bytes in place */
     if (cursor->merge == NULL && !cursor->check_time && !cursor->descending &&
@@ -848,7 +882,13 @@ comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
         cursor->low = cursor->high;
         return finish(cursor, error);
     }
-    return comet_cursor_skip(cursor, 1, error);
+    return skip(cursor, 1, error);
+}
+
+comet_status comet_cursor_next(comet_cursor *cursor, comet_error *error) {
+    comet_status status = next(cursor, error);
+
+    return status == COMET_OK ? COMET_OK : count_failure(cursor, status);
 }
 
 uint64_t comet_cursor_offset(const comet_cursor *cursor) {
@@ -856,7 +896,9 @@ uint64_t comet_cursor_offset(const comet_cursor *cursor) {
 }
 
 comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *timestamp, comet_error *error) {
-    return timestamp_at(cursor, cursor->offset, timestamp, error);
+    comet_status status = timestamp_at(cursor, cursor->offset, timestamp, error);
+
+    return status == COMET_OK ? COMET_OK : count_failure(cursor, status);
 }
 
 /* Compressed data needs a decoder; most cursors never meet any. */
@@ -890,8 +932,8 @@ static void touch_pages(const unsigned char *bytes, size_t size) {
     }
 }
 
-comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
-                               comet_error *error) {
+static comet_status give_data(comet_cursor *cursor, const void **data, size_t *size,
+                              comet_error *error) {
     uint32_t stored_size;
     const unsigned char *stored;
 
@@ -907,4 +949,16 @@ comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *
     *size = stored_size;
     touch_pages(stored, stored_size);
     return check_cut(cursor, error);
+}
+
+comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,
+                               comet_error *error) {
+    comet_status status = give_data(cursor, data, size, error);
+
+    if (status != COMET_OK) {
+        return count_failure(cursor, status);
+    }
+    cursor->read_count += cursor->read_end != cursor->offset + 1 ? 1 : 0;
+    cursor->read_end = cursor->offset + 1;
+    return COMET_OK;
 }

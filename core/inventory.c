@@ -355,7 +355,7 @@ comet_status inventory_load(comet_shard *shard, bool newer, segment_list **list,
         return segment_list_new(0, list, error);
     }
     if (status == COMET_CORRUPT) {
-        state_add(&shard->state, STATE_CORRUPTION_DETECTED, 1);
+        state_count_corruption(&shard->state);
     }
     if (status == COMET_CORRUPT || status == COMET_NOT_FOUND) {
         atomic_store(&shard->manifest_is_bad, true);

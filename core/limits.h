@@ -57,4 +57,13 @@
 #define MANIFEST_BYTES_MAX (512 * MEBIBYTE)
 #define SETTINGS_BYTES_MAX (64 * KIBIBYTE)
 
+/* When comet_shards calls a shard unwell: not written for so long; an error, and damage, not longer
+** ago; a group so far behind; less free on the disk than a share of it, or than so much. */
+#define HEALTH_QUIET_NS (INT64_C(3600) * 1000000000)
+#define HEALTH_ERROR_NS (INT64_C(300) * 1000000000)
+#define HEALTH_CORRUPTION_NS (INT64_C(86400) * 1000000000)
+#define HEALTH_LAG_ENTRIES 1000000u
+#define HEALTH_DISK_SHARE 20u
+#define HEALTH_DISK_BYTES (1024 * MEBIBYTE)
+
 #endif

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,6 +97,17 @@ static int path_info(const char *path, platform_info *info) {
         return -errno;
     }
     info_from_stat(&found, info);
+    return 0;
+}
+
+static int disk_space(const char *path, uint64_t *total, uint64_t *free_bytes) {
+    struct statvfs found;
+
+    if (statvfs(path, &found) != 0) {
+        return -errno;
+    }
+    *total = (uint64_t)found.f_blocks * found.f_frsize;
+    *free_bytes = (uint64_t)found.f_bavail * found.f_frsize;
     return 0;
 }
 
@@ -442,6 +454,13 @@ static int byte_is_locked(int fd, uint64_t byte) {
     return lock.l_type != F_UNLCK;
 }
 
+static int64_t monotonic(void) {
+    struct timespec at;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * NANOSECONDS_PER_SECOND + at.tv_nsec;
+}
+
 static int64_t now(void) {
     struct timespec at;
 
@@ -489,6 +508,7 @@ const platform_calls platform_system = {
     .file_info = file_info,
     .file_size = file_size,
     .path_info = path_info,
+    .disk_space = disk_space,
     .read_at = read_at,
     .write_at = write_at,
     .truncate_file = truncate_file,
@@ -508,6 +528,7 @@ const platform_calls platform_system = {
     .unlock_byte = unlock_byte,
     .byte_is_locked = byte_is_locked,
     .tick = tick,
+    .clock = monotonic,
     .now = now,
     .process = process,
     .boot = boot,

@@ -43,6 +43,9 @@ typedef struct platform_calls {
     int64_t (*file_size)(int fd); /* cheaper than file_info by half: asked once a block */
     int (*path_info)(const char *path, platform_info *info);
 
+    /* Bytes of the file system that holds `path`: all, and those that may still be used. */
+    int (*disk_space)(const char *path, uint64_t *total, uint64_t *free);
+
     /* All of it or an error; -ENODATA where the file ends before. */
     int (*read_at)(int fd, void *buffer, size_t size, uint64_t position);
     int (*write_at)(int fd, const void *buffer, size_t size, uint64_t position);
@@ -78,6 +81,7 @@ typedef struct platform_calls {
     int (*byte_is_locked)(int fd, uint64_t byte); /* by another: 1 or 0 */
 
     int64_t (*tick)(void);     /* a clock that is cheap and coarse: changes every 1 to 10 ms */
+    int64_t (*clock)(void);    /* a clock that only goes forward, fine, for durations */
     int64_t (*now)(void);      /* wall clock, nanoseconds since the Unix epoch */
     uint32_t (*process)(void); /* this process's id */
     uint64_t (*boot)(void);    /* differs after each start of the machine; 0 where unknown */

@@ -22,6 +22,9 @@
 /* A plan is made without the lock, and made anew so often if a writer was faster. */
 #define TRIES 10u
 
+/* Somebody writes all the time, but seldom for long: ask for the lock for so many nanoseconds. */
+#define LOCK_PATIENCE_NS INT64_C(200000000)
+
 /* ---- How full ---- */
 
 typedef struct usage {
@@ -298,10 +301,14 @@ void reclaim_orphans(const comet_shard *shard, const segment_list *list) {
 /* Carry a plan out.  The lock is held for index.bin alone: writers go on while files go. */
 static comet_status carry_out(comet_shard *shard, const segment_list *list, const plan *made,
                               bool *done, segment_list **gone, comet_error *error) {
-    comet_status status = COMET_OK;
+    int64_t deadline = platform->tick() + LOCK_PATIENCE_NS;
+    comet_status status = COMET_BUSY;
     comet_txn *txn;
 
-    FORWARD(comet_txn_begin(shard, &txn, error));
+    while (status == COMET_BUSY && platform->tick() <= deadline) {
+        status = comet_txn_begin(shard, &txn, error);
+    }
+    FORWARD(status);
     /* Somebody may have been faster. */
     *done = txn->begin_list->count >= list->count &&
             txn->begin_list->items[0].facts.sequence == list->items[0].facts.sequence;

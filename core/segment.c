@@ -542,9 +542,13 @@ comet_status segment_bytes(segment_file *segment, map_window **window, uint64_t 
                              "%s ends at %" PRIu64 ", before position %" PRIu64, segment->path,
                              size, position + length);
         }
+        if (held != NULL && segment->home->state != NULL) {
+            state_add(segment->home->state, STATE_WINDOW_MOVES, 1);
+        }
         segment_release_window(segment, window);
-        FORWARD(window_acquire(segment->home->pool, segment, segment->fd, size, position, length,
-                               window, error));
+        FORWARD(window_acquire(segment->home->pool,
+                               &(window_source){segment, segment->home->state, segment->fd, size},
+                               position, length, window, error));
         held = *window;
     }
     *bytes = held->bytes + (position - held->position);

@@ -39,6 +39,7 @@ void segment_idlers_close(segment_idlers *idlers); /* all segments have been rel
 typedef struct segment_home {
     window_pool *pool;
     segment_idlers *idlers;
+    shard_state *state;             /* where its windows are counted */
     char directory[PATH_BYTES_MAX]; /* of the shard */
     uint32_t shard;
     bool writable;

@@ -22,6 +22,7 @@
 #include "reclaim.h"
 #include "replace.h"
 #include "status.h"
+#include "tally.h"
 
 #define STATE_NAME "comet.state"
 #define LOCK_NAME "writer.lock"
@@ -154,6 +155,8 @@ comet_status shard_save_manifest(comet_shard *shard, segment_list *list, uint64_
     shard_set_list(shard, list, generation);
     state_store(state, STATE_LAST_INDEX_UPDATE, (uint64_t)(now > last ? now : last + 1));
     state_bump(state, STATE_INDEX_PERSIST_COUNT, 1);
+    state_store(state, STATE_CURRENT_FILES, list->count);
+    state_store(state, STATE_TOTAL_FILE_BYTES, tally_file_bytes(list, end_offset, end_position));
     state_store(state, STATE_GENERATION, generation);
     shard->tail_generation = generation;
     return COMET_OK;
@@ -239,7 +242,7 @@ static comet_status reset_state(comet_shard *shard, comet_error *error) {
     for (unsigned field = 0; field < STATE_BYTES; field += 8) {
         state_store(&shard->state, (state_field)field, 0);
     }
-    state_add(&shard->state, STATE_CORRUPTION_DETECTED, 1);
+    state_count_corruption(&shard->state);
     return COMET_OK;
 }
 
@@ -298,6 +301,7 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     made->log = log;
     made->id = id;
     made->home.pool = log_windows(log);
+    made->home.state = &made->state;
     made->home.idlers = log_idlers(log);
     made->home.shard = id;
     made->home.writable = !log_is_readonly(log);

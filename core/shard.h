@@ -28,6 +28,14 @@
 
 #define MANIFEST_NAME "index.bin"
 
+/* What has been appended since the tail was loaded, and not taken back. */
+typedef struct write_totals {
+    uint64_t bytes; /* before compression */
+    uint64_t compressed_entries;
+    uint64_t plain_bytes; /* of those, before and after */
+    uint64_t stored_bytes;
+} write_totals;
+
 /* Where the next entry goes, and what its timestamp is compared with. */
 typedef struct write_tail {
     index_tail index;
@@ -37,6 +45,7 @@ typedef struct write_tail {
     int64_t time_high;    /* highest timestamp of the shard */
     uint64_t disorder_end;
     uint64_t compressed_count; /* of the current segment */
+    write_totals totals;
 } write_tail;
 
 typedef struct txn_savepoint {
@@ -52,10 +61,10 @@ struct comet_txn {
     segment_list *list; /* the same, or an own one with the segments that this transaction made */
     bool list_is_saved; /* index.bin names `list` */
     bool is_prepared_durably;
-    bool is_marked; /* a mark, on disk or about to be, vouches for entries of this transaction */
-    uint64_t bytes; /* before compression */
-    uint64_t stored_bytes_compressed;
-    uint64_t compressed_entries;
+    bool is_marked;   /* a mark, on disk or about to be, vouches for entries of this transaction */
+    bool is_measured; /* waited_ns is to be counted */
+    uint64_t waited_ns;      /* so far; latency.h says for what */
+    uint64_t compression_ns; /* spent on compressing */
     txn_savepoint *savepoints;
     size_t savepoint_count;
     size_t savepoint_capacity;
@@ -84,6 +93,8 @@ struct comet_shard {
     uint64_t tail_generation; /* any other: somebody has changed or cut files since */
     bool tail_is_loaded;
     int64_t size_tick;           /* when the last file's size was last looked at */
+    int64_t written_tick;        /* ... and then the wall clock was read */
+    uint64_t quick_commits;      /* of this process, that had nothing to wait for */
     bool manifest_is_stale;      /* index.bin names segments that were rolled back */
     atomic_bool manifest_is_bad; /* index.bin was found damaged or missing */
     append_room room;

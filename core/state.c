@@ -11,7 +11,7 @@
 /* More than a data file can have, as the Go package judges it. */
 #define STATE_POSITION_MAX ((uint64_t)1 << 40)
 
-static_assert(STATE_TIME_HIGH + 8 <= STATE_BYTES, "our part must fit");
+static_assert(STATE_ROTATION_FAILED_NS + 8 <= STATE_LATENCY, "our part must fit");
 static_assert(STATE_MAGIC % 8 == 0, "fields are aligned");
 
 static comet_status state_map(const char *path, bool writable, shard_state *state,
@@ -117,4 +117,15 @@ bool state_is_damaged(const shard_state *state) {
     return !is_new && (state_load(state, STATE_VERSION) != 1 ||
                        state_load(state, STATE_WRITE_POSITION) > STATE_POSITION_MAX ||
                        (int64_t)state_load(state, STATE_LAST_ENTRY) < -1);
+}
+
+void state_count_error(shard_state *state) {
+    state_add(state, STATE_ERRORS, 1);
+    state_raise(state, STATE_LAST_ERROR_NS, (uint64_t)platform->now());
+}
+
+void state_count_corruption(shard_state *state) {
+    state_add(state, STATE_CORRUPTION_DETECTED, 1);
+    state_raise(state, STATE_LAST_CORRUPTION_NS, (uint64_t)platform->now());
+    state_count_error(state);
 }

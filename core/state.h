@@ -2,11 +2,12 @@
 **
 ** Decides: where each shared number stands, and what makes the file believable.
 **
-**     0          128       ...                    768                       1024
-**     +----------+---------+----------------------+-------------------------+
-**     | version, | metrics (the Go package's)     | ours: what readers and  |
-**     | numbers  |                                | writers agree by        |
-**     +----------+---------+----------------------+-------------------------+
+**     0          128       ...                    768          864          1024
+**     +----------+---------+----------------------+------------+------------+
+**     | version, | metrics (the Go package's)     | ours: what | ours: the  |
+**     | numbers  | metrics.c says what they mean  | all agree  | histogram  |
+**     |          |                                | by         | latency.h  |
+**     +----------+---------+----------------------+------------+------------+
 **
 ** Each field is 8 aligned bytes in the machine's order, loaded and stored as a relaxed atomic but
 ** for STATE_END, whose release store is the one act by which a transaction becomes visible.
@@ -24,6 +25,7 @@
 #include "comet.h"
 
 #define STATE_BYTES 1024u
+#define STATE_LATENCY_BYTES 160u
 
 /* Places of the fields, in bytes. */
 typedef enum state_field {
@@ -41,10 +43,19 @@ typedef enum state_field {
     STATE_COMPRESSED_BYTES = 128, /* stored bytes of compressed entries */
     STATE_COMPRESSED_ENTRIES = 136,
     STATE_SKIPPED_COMPRESSION = 144,
+    STATE_COMPRESSION_SAVED = 152, /* of 10000, by the last transaction that compressed anything */
+    STATE_COMPRESSION_NS = 160,
+    STATE_LATENCY_NS = 192,
+    STATE_LATENCY_COUNT = 200,
+    STATE_LATENCY_MIN_NS = 208, /* 0: none */
+    STATE_LATENCY_MAX_NS = 216,
+    STATE_SYNC_NS = 224,
     STATE_FILES_CREATED = 256,
     STATE_FILES_DELETED = 264,
     STATE_FILE_ROTATIONS = 272,
+    STATE_ROTATION_NS = 280,
     STATE_CURRENT_FILES = 288,
+    STATE_TOTAL_FILE_BYTES = 296, /* of data, in all files */
     STATE_FAILED_ROTATIONS = 304,
     STATE_SYNC_COUNT = 312,
     STATE_CHECKPOINT_COUNT = 320,
@@ -52,9 +63,20 @@ typedef enum state_field {
     STATE_CHECKPOINT_NS = 336,
     STATE_INDEX_PERSIST_COUNT = 344,
     STATE_INDEX_PERSIST_ERRORS = 352,
+    STATE_ACTIVE_READERS = 384,
+    STATE_TOTAL_READERS = 392,
+    STATE_MAX_LAG = 400,
+    STATE_ENTRIES_READ = 408,
+    STATE_GROUP_COUNT = 416,
+    STATE_ACKED_ENTRIES = 424,
+    STATE_WINDOW_HITS = 432,
+    STATE_ERRORS = 448,
+    STATE_LAST_ERROR_NS = 456,
     STATE_CORRUPTION_DETECTED = 464,
     STATE_RECOVERY_ATTEMPTS = 472,
     STATE_RECOVERY_SUCCESSES = 480,
+    STATE_PARTIAL_WRITES = 488,
+    STATE_READ_ERRORS = 496,
     STATE_RETENTION_RUNS = 512,
     STATE_LAST_RETENTION_NS = 520,
     STATE_RETENTION_NS = 528,
@@ -63,6 +85,12 @@ typedef enum state_field {
     STATE_OLDEST_ENTRY_NS = 552,
     STATE_RETENTION_ERRORS = 560,
     STATE_PROTECTED_BY_CONSUMERS = 568,
+    STATE_WINDOW_MAPS = 640,
+    STATE_WINDOW_UNMAPS = 648,
+    STATE_WINDOW_BYTES = 656, /* of the process that mapped or unmapped last, as is the next */
+    STATE_WINDOW_COUNT = 664,
+    STATE_WINDOW_MOVES = 672,
+    STATE_WINDOW_EVICTIONS = 680,
 
     STATE_MAGIC = 768,
     STATE_END = 776,          /* one past the newest committed entry */
@@ -70,7 +98,11 @@ typedef enum state_field {
     STATE_BOOT = 792,         /* the machine's start in which this was last written */
     STATE_DURABLE_END = 800,  /* everything below survives a power cut */
     STATE_DISORDER_END = 808, /* one past the last entry with a timestamp below an earlier one */
-    STATE_TIME_HIGH = 816     /* highest timestamp ever, INT64_MIN none */
+    STATE_TIME_HIGH = 816,    /* highest timestamp ever, INT64_MIN none */
+    STATE_LAST_CORRUPTION_NS = 824,
+    STATE_ROTATION_FAILED_NS = 832, /* 0: the last one that was tried succeeded */
+
+    STATE_LATENCY = 864 /* STATE_LATENCY_BYTES of the histogram, up to the file's end */
 } state_field;
 
 typedef struct shard_state {
@@ -94,11 +126,28 @@ static inline void state_bump(shard_state *state, state_field field, uint64_t by
     state_store(state, field, state_load(state, field) + by);
 }
 
-/* For fields that anybody changes. */
+/* For fields that anybody changes; by UINT64_MAX, one less.  What may not be written stays as it is. */
 static inline void state_add(shard_state *state, state_field field, uint64_t by) {
-    atomic_fetch_add_explicit((_Atomic uint64_t *)(void *)(state->bytes + field), by,
-                              memory_order_relaxed);
+    if (state->writable) {
+        atomic_fetch_add_explicit((_Atomic uint64_t *)(void *)(state->bytes + field), by,
+                                  memory_order_relaxed);
+    }
 }
+
+/* For marks of the highest that was ever seen. */
+static inline void state_raise(shard_state *state, state_field field, uint64_t value) {
+    _Atomic uint64_t *at = (_Atomic uint64_t *)(void *)(state->bytes + field);
+    uint64_t seen = atomic_load_explicit(at, memory_order_relaxed);
+
+    while (state->writable && value > seen &&
+           !atomic_compare_exchange_weak_explicit(at, &seen, value, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+    }
+}
+
+/* Count an error of the system; one that also says that bytes on disk are not what was written. */
+void state_count_error(shard_state *state);
+void state_count_corruption(shard_state *state);
 
 /* The committed end.  What was stored before publish is seen after acquire. */
 static inline uint64_t state_end(const shard_state *state) {

@@ -27,10 +27,28 @@ static void pool_link_newest(window_pool *pool, map_window *window) {
     pool->newest = window;
 }
 
+/* What of the shard is mapped by this process, after that has changed. */
+static void tell_mapped(const window_pool *pool, shard_state *state) {
+    uint64_t bytes = 0;
+    uint64_t count = 0;
+
+    for (const map_window *window = pool->newest; window != NULL; window = window->older) {
+        bytes += window->state == state ? window->length : 0;
+        count += window->state == state ? 1 : 0;
+    }
+    state_store(state, STATE_WINDOW_BYTES, bytes);
+    state_store(state, STATE_WINDOW_COUNT, count);
+}
+
 static void pool_drop(window_pool *pool, map_window *window) {
     assert(window->readers == 0);
     pool_unlink(pool, window);
     pool->mapped_bytes -= window->length;
+    if (window->state != NULL && window->state->writable) {
+        state_add(window->state, STATE_WINDOW_UNMAPS, 1);
+        state_add(window->state, STATE_WINDOW_HITS, window->uses - 1);
+        tell_mapped(pool, window->state);
+    }
     (void)platform->unmap(window->bytes, (size_t)window->length);
     memory_release(window);
 }
@@ -42,6 +60,9 @@ static void pool_evict(window_pool *pool, uint64_t length) {
     while (window != NULL && pool->mapped_bytes + length > pool->limit_bytes) {
         map_window *newer = window->newer;
         if (window->readers == 0) {
+            if (window->state != NULL) {
+                state_add(window->state, STATE_WINDOW_EVICTIONS, 1);
+            }
             pool_drop(pool, window);
         }
         window = newer;
@@ -88,9 +109,8 @@ static map_window *pool_find(const window_pool *pool, const void *owner, uint64_
     return NULL;
 }
 
-static comet_status pool_map(window_pool *pool, const void *owner, int fd, uint64_t file_bytes,
-                             uint64_t position, uint64_t length, map_window **window,
-                             comet_error *error) {
+static comet_status pool_map(window_pool *pool, const window_source *source, uint64_t position,
+                             uint64_t length, map_window **window, comet_error *error) {
     uint64_t start = position - position % WINDOW_ALIGNMENT_BYTES;
     uint64_t end = position + length;
     uint64_t usual = pool->limit_bytes / READ_WINDOW_SHARE;
@@ -103,43 +123,49 @@ static comet_status pool_map(window_pool *pool, const void *owner, int fd, uint6
     }
     usual = usual < READ_WINDOW_BYTES ? usual : READ_WINDOW_BYTES;
     if (end < start + usual) {
-        end = start + usual < file_bytes ? start + usual : file_bytes;
+        end = start + usual < source->file_bytes ? start + usual : source->file_bytes;
     }
     pool_evict(pool, end - start);
-    result = platform->map(fd, start, (size_t)(end - start), false, &mapped);
+    result = platform->map(source->fd, start, (size_t)(end - start), false, &mapped);
     if (result != 0) {
         memory_release(made);
         return error_set(error, COMET_IO, -result, "cannot map %llu bytes of a segment",
                          (unsigned long long)(end - start));
     }
-    made->owner = owner;
+    made->owner = source->owner;
+    made->state = source->state;
+    made->uses = 0;
     made->bytes = mapped;
     made->position = start;
     made->length = end - start;
     made->readers = 0;
     pool->mapped_bytes += made->length;
     pool_link_newest(pool, made);
+    if (made->state != NULL && made->state->writable) {
+        state_add(made->state, STATE_WINDOW_MAPS, 1);
+        tell_mapped(pool, made->state);
+    }
     *window = made;
     return COMET_OK;
 }
 
-comet_status window_acquire(window_pool *pool, const void *owner, int fd, uint64_t file_bytes,
-                            uint64_t position, uint64_t length, map_window **window,
-                            comet_error *error) {
+comet_status window_acquire(window_pool *pool, const window_source *source, uint64_t position,
+                            uint64_t length, map_window **window, comet_error *error) {
     comet_status status = COMET_OK;
     map_window *found;
 
-    assert(position + length <= file_bytes);
+    assert(position + length <= source->file_bytes);
     pthread_mutex_lock(&pool->mutex);
-    found = pool_find(pool, owner, position, length);
+    found = pool_find(pool, source->owner, position, length);
     if (found == NULL) {
-        status = pool_map(pool, owner, fd, file_bytes, position, length, &found, error);
+        status = pool_map(pool, source, position, length, &found, error);
     } else if (found != pool->newest) {
         pool_unlink(pool, found);
         pool_link_newest(pool, found);
     }
     if (status == COMET_OK) {
         found->readers++;
+        found->uses++;
         *window = found;
     }
     pthread_mutex_unlock(&pool->mutex);
@@ -156,5 +182,12 @@ void window_release(window_pool *pool, map_window *window) {
     if (pool->mapped_bytes > pool->limit_bytes) {
         pool_evict(pool, 0);
     }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void window_pool_measure(window_pool *pool, uint64_t *mapped_bytes, uint64_t *limit_bytes) {
+    pthread_mutex_lock(&pool->mutex);
+    *mapped_bytes = pool->mapped_bytes;
+    *limit_bytes = pool->limit_bytes;
     pthread_mutex_unlock(&pool->mutex);
 }

@@ -4,6 +4,9 @@
 ** for a 32-bit device, and 256 shards of 1 GiB for any.  A window is counted by those who read it;
 ** one that nobody reads stays mapped until the pool passes its limit, the longest unused going first.
 **
+** Each window is counted into the comet.state of its shard when it comes and when it goes; how often it
+** was found there, when it goes.
+**
 ** Thread rule: a pool may be used by any thread.  A window is valid between acquire and release.
 */
 #ifndef COMET_WINDOW_H
@@ -13,10 +16,13 @@
 #include <stdint.h>
 
 #include "comet.h"
+#include "state.h"
 
 typedef struct map_window {
     struct map_window *newer, *older; /* in the pool's list */
     const void *owner;                /* whose file it is */
+    shard_state *state;               /* of its shard; NULL: none */
+    uint64_t uses;
     unsigned char *bytes;
     uint64_t position; /* of bytes[0] in the file */
     uint64_t length;
@@ -36,14 +42,23 @@ void window_pool_close(window_pool *pool);
 /* From the next release on. */
 void window_pool_limit(window_pool *pool, uint64_t limit_bytes);
 
-/* A window over [position, position + length) of `owner`'s file `fd`, which has `file_bytes`.
-** The caller has made sure that the range lies in the file. */
-comet_status window_acquire(window_pool *pool, const void *owner, int fd, uint64_t file_bytes,
-                            uint64_t position, uint64_t length, map_window **window,
-                            comet_error *error);
+/* A file to be mapped. */
+typedef struct window_source {
+    const void *owner;
+    shard_state *state;
+    int fd;
+    uint64_t file_bytes;
+} window_source;
+
+/* A window over [position, position + length) of the source, which must lie in the file. */
+comet_status window_acquire(window_pool *pool, const window_source *source, uint64_t position,
+                            uint64_t length, map_window **window, comet_error *error);
 void window_release(window_pool *pool, map_window *window);
 
 /* Unmap all windows of `owner`; none may be in use. */
 void window_pool_forget(window_pool *pool, const void *owner);
+
+/* Bytes mapped now, and the most that there may be. */
+void window_pool_measure(window_pool *pool, uint64_t *mapped_bytes, uint64_t *limit_bytes);
 
 #endif

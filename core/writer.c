@@ -26,6 +26,7 @@
 #include "reclaim.h"
 #include "shard.h"
 #include "status.h"
+#include "tally.h"
 #include "walk.h"
 
 #define SEQUENCE_TRIES 1000 /* numbers of new files that may be taken by strays */
@@ -314,7 +315,8 @@ comet_status comet_txn_begin(comet_shard *shard, comet_txn **out, comet_error *e
     txn->shard = shard;
     txn->begin = shard->tail;
     txn->list_is_saved = txn->is_prepared_durably = txn->is_marked = false;
-    txn->bytes = txn->stored_bytes_compressed = txn->compressed_entries = 0;
+    txn->is_measured = false;
+    txn->waited_ns = txn->compression_ns = 0;
     txn->list = txn->begin_list = shard->tail_list;
     assert(txn->list->count == shard->tail.segment_count);
     *out = txn;
@@ -503,11 +505,8 @@ static comet_status make_room(comet_txn *txn, uint64_t size, comet_error *error)
 
     if (tail->segment_count == 0 || tail->is_closed ||
         (tail->index.position > 0 && tail->index.position + size > bytes_max)) {
-        comet_status status = rotate(txn, size, error);
-        if (status != COMET_OK) {
-            state_add(&shard->state, STATE_FAILED_ROTATIONS, 1);
-            return status;
-        }
+        int64_t begun = platform->clock();
+        FORWARD(tally_rotation(shard, begun, rotate(txn, size, error)));
     }
     keep = index_tail_is_empty(&tail->index) || index_tail_is_full(&tail->index)
                ? tail->index.position
@@ -556,10 +555,11 @@ static comet_status append_check(const comet_txn *txn, size_t size, int64_t time
     return COMET_OK;
 }
 
-comet_status comet_txn_append(comet_txn *txn, const void *data, size_t size, int64_t timestamp,
-                              uint64_t *offset, comet_error *error) {
+static comet_status append(comet_txn *txn, const void *data, size_t size, int64_t timestamp,
+                           uint64_t *offset, comet_error *error) {
     comet_shard *shard = txn->shard;
     index_tail *tail = &shard->tail.index;
+    write_totals *totals = &shard->tail.totals;
     int64_t compress_from = log_value(shard->log, COMET_MIN_COMPRESS_SIZE);
     const void *stored = size > 0 ? data : "";
     size_t stored_size = size;
@@ -568,24 +568,36 @@ comet_status comet_txn_append(comet_txn *txn, const void *data, size_t size, int
     FORWARD(append_check(txn, size, timestamp, error));
     if ((int64_t)size >= compress_from || entry_is_frame(stored, size)) {
         int level = (int)log_value(shard->log, COMET_COMPRESS_LEVEL);
+        int64_t begun = platform->clock();
         FORWARD(entry_encode(shard->encoder, data, size, compress_from, level, &stored,
                              &stored_size, &compressed, error));
+        txn->compression_ns += (uint64_t)(platform->clock() - begun);
     }
     if (tail->position + ENTRY_HEADER_BYTES + stored_size > shard->room.ready_end) {
+        int64_t begun = platform->clock();
         FORWARD(make_room(txn, ENTRY_HEADER_BYTES + stored_size, error));
+        txn->waited_ns += (uint64_t)(platform->clock() - begun);
     }
     if (tail->record_count == 0 || index_tail_is_full(tail)) {
         FORWARD(index_tail_begin(shard->tail.blocks, tail, error));
     }
     *offset = tail->end_offset;
     append_entry(txn, stored, stored_size, timestamp);
-    txn->bytes += size;
+    totals->bytes += size;
     if (compressed) {
-        txn->stored_bytes_compressed += stored_size;
-        txn->compressed_entries++;
+        totals->plain_bytes += size;
+        totals->stored_bytes += stored_size;
+        totals->compressed_entries++;
         shard->tail.compressed_count++;
     }
     return COMET_OK;
+}
+
+comet_status comet_txn_append(comet_txn *txn, const void *data, size_t size, int64_t timestamp,
+                              uint64_t *offset, comet_error *error) {
+    comet_status status = append(txn, data, size, timestamp, offset, error);
+
+    return status == COMET_OK ? COMET_OK : tally_failure(txn, status);
 }
 
 uint64_t comet_txn_end(const comet_txn *txn) {
@@ -604,6 +616,7 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
     const segment_list *list = txn->list;
     size_t first = first_touched(txn);
     index_mark mark = {tail->index.end_offset, tail->index.position, tail->index.crc};
+    int64_t begun = platform->clock();
 
     for (size_t i = first; i < list->count; i++) {
         segment_file *file = list->items[i].file;
@@ -625,7 +638,7 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
         FORWARD(index_sync(segment_index(file), error));
     }
     txn->is_prepared_durably = true;
-    state_add(&txn->shard->state, STATE_SYNC_COUNT, 1);
+    tally_sync(txn->shard, begun);
     return COMET_OK;
 }
 
@@ -678,14 +691,9 @@ static comet_status check_files(comet_txn *txn, comet_error *error) {
     return COMET_OK;
 }
 
-comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
+static comet_status prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
-    write_tail *tail = &shard->tail;
 
-    FORWARD(shard_check_process(shard, error));
-    if (tail->segment_count == 0 || tail->index.end_offset == txn->begin.index.end_offset) {
-        return COMET_OK;
-    }
     FORWARD(finish_block(txn, error));
     FORWARD(check_files(txn, error));
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
@@ -702,6 +710,24 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
         note_end(txn, i);
     }
     return is_durable_now(txn) ? make_durable(txn, error) : COMET_OK;
+}
+
+comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
+    const write_tail *tail = &txn->shard->tail;
+    comet_status status;
+    int64_t begun;
+
+    FORWARD(shard_check_process(txn->shard, error));
+    if (tail->segment_count == 0 || tail->index.end_offset == txn->begin.index.end_offset) {
+        return COMET_OK;
+    }
+    begun = tally_prepare_begins(txn);
+    status = prepare(txn, error);
+    if (status != COMET_OK) {
+        return tally_failure(txn, status);
+    }
+    tally_prepare_ends(txn, begun);
+    return COMET_OK;
 }
 
 /* ---- Taking back ---- */
@@ -761,26 +787,6 @@ static void restore_tail(comet_txn *txn, const write_tail *tail) {
 
 /* ---- Publish ---- */
 
-static void count_transaction(const comet_txn *txn, uint64_t entries) {
-    shard_state *state = &txn->shard->state;
-    size_t made = txn->shard->tail.segment_count - txn->begin.segment_count;
-
-    state_bump(state, STATE_TOTAL_BYTES, txn->bytes);
-    state_bump(state, STATE_TOTAL_WRITES, entries);
-    state_bump(state, STATE_TOTAL_BATCHES, 1);
-    state_store(state, STATE_LAST_BATCH, entries);
-    state_bump(state, STATE_SKIPPED_COMPRESSION, entries - txn->compressed_entries);
-    if (txn->compressed_entries > 0) {
-        state_bump(state, STATE_COMPRESSED_BYTES, txn->stored_bytes_compressed);
-        state_bump(state, STATE_COMPRESSED_ENTRIES, txn->compressed_entries);
-    }
-    if (made > 0) {
-        state_bump(state, STATE_FILES_CREATED, made);
-        state_bump(state, STATE_FILE_ROTATIONS, made - (txn->begin.segment_count == 0 ? 1 : 0));
-        state_store(state, STATE_CURRENT_FILES, txn->shard->tail.segment_count);
-    }
-}
-
 /* Segments that this transaction finished have room to spare; failing to cut costs disk only. */
 static void cut_finished(const comet_txn *txn) {
     size_t first = first_touched(txn);
@@ -817,7 +823,7 @@ void comet_txn_publish(comet_txn *txn) {
         return;
     }
     assert(txn->list == txn->begin_list || txn->list_is_saved);
-    count_transaction(txn, entries);
+    tally_publish(txn, entries);
     state_store(state, STATE_TIME_HIGH, (uint64_t)tail->time_high);
     state_store(state, STATE_DISORDER_END, tail->disorder_end);
     state_store(state, STATE_WRITE_POSITION, tail->index.position);

@@ -19,6 +19,7 @@ SQLITE_EXTENSION_INIT1
 #include "report.h"
 #include "segments_table.h"
 #include "shard_table.h"
+#include "stats_table.h"
 #include "stream_functions.h"
 #include "stream_table.h"
 
@@ -37,6 +38,7 @@ static int register_all(connection *used) {
         shard_table_register,    stream_table_register,    consumer_table_register,
         segments_table_register, config_register,          lines_table_register,
         functions_register,      group_functions_register, stream_functions_register,
+        stats_table_register,
     };
     int rc = SQLITE_OK;
 

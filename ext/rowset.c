@@ -10,9 +10,13 @@
 #define CELLS_MIN 64
 
 typedef struct cell {
-    enum { CELL_NULL, CELL_INTEGER, CELL_TEXT } kind;
-    int64_t integer;
-    char *text;
+    enum { CELL_NULL, CELL_INTEGER, CELL_REAL, CELL_TEXT, CELL_CONSTANT } kind;
+    union {
+        int64_t integer;
+        double real;
+        const char *constant;
+        char *text;
+    } as;
 } cell;
 
 struct rowset {
@@ -54,7 +58,7 @@ static cell *add_cell(rowset *rows) {
         rows->cells = grown;
         rows->capacity = capacity;
     }
-    rows->cells[rows->count] = (cell){CELL_NULL, 0, NULL};
+    rows->cells[rows->count] = (cell){CELL_NULL, {0}};
     return &rows->cells[rows->count++];
 }
 
@@ -63,7 +67,7 @@ void rowset_integer(rowset *rows, int64_t value) {
 
     if (added != NULL) {
         added->kind = CELL_INTEGER;
-        added->integer = value;
+        added->as.integer = value;
     }
 }
 
@@ -73,9 +77,27 @@ void rowset_text(rowset *rows, const char *text) {
     if (added == NULL || text == NULL) {
         return;
     }
-    added->text = sqlite3_mprintf("%s", text);
+    added->as.text = sqlite3_mprintf("%s", text);
     added->kind = CELL_TEXT;
-    rows->out_of_memory = rows->out_of_memory || added->text == NULL;
+    rows->out_of_memory = rows->out_of_memory || added->as.text == NULL;
+}
+
+void rowset_constant(rowset *rows, const char *text) {
+    cell *added = add_cell(rows);
+
+    if (added != NULL && text != NULL) {
+        added->kind = CELL_CONSTANT;
+        added->as.constant = text;
+    }
+}
+
+void rowset_real(rowset *rows, double value) {
+    cell *added = add_cell(rows);
+
+    if (added != NULL) {
+        added->kind = CELL_REAL;
+        added->as.real = value;
+    }
 }
 
 void rowset_null(rowset *rows) {
@@ -84,7 +106,9 @@ void rowset_null(rowset *rows) {
 
 static void rowset_clear(rowset *rows) {
     for (size_t i = 0; i < rows->count; i++) {
-        sqlite3_free(rows->cells[i].text);
+        if (rows->cells[i].kind == CELL_TEXT) {
+            sqlite3_free(rows->cells[i].as.text);
+        }
     }
     sqlite3_free(rows->cells);
     memset(rows, 0, sizeof *rows);
@@ -241,10 +265,21 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, in
         return SQLITE_OK;
     }
     shown = &cursor->rows.cells[cursor->row * (size_t)column_count(cursor) + (size_t)column];
-    if (shown->kind == CELL_INTEGER) {
-        sqlite3_result_int64(context, shown->integer);
-    } else if (shown->kind == CELL_TEXT) {
-        sqlite3_result_text(context, shown->text, -1, SQLITE_TRANSIENT);
+    switch (shown->kind) {
+    case CELL_NULL:
+        break;
+    case CELL_INTEGER:
+        sqlite3_result_int64(context, shown->as.integer);
+        break;
+    case CELL_REAL:
+        sqlite3_result_double(context, shown->as.real);
+        break;
+    case CELL_TEXT:
+        sqlite3_result_text(context, shown->as.text, -1, SQLITE_TRANSIENT);
+        break;
+    case CELL_CONSTANT:
+        sqlite3_result_text(context, shown->as.constant, -1, SQLITE_STATIC);
+        break;
     }
     return SQLITE_OK;
 }

@@ -8,37 +8,7 @@
 
 #include "report.h"
 #include "rowset.h"
-
-typedef void shard_visitor(comet_shard *shard, uint32_t id, const comet_error *failure,
-                           rowset *rows);
-
-/* Visit all shards in order.  A shard that cannot be opened is NULL, and *failure says why. */
-static comet_status visit_shards(connection *used, const char *directory, rowset *rows,
-                                 shard_visitor *visit, comet_error *error) {
-    open_log *log;
-    uint32_t *ids = NULL;
-    size_t count = 0;
-    comet_status status = connection_log(used, directory, false, &log, error);
-
-    if (status == COMET_OK) {
-        status = comet_log_shards(log->log, &ids, &count, error);
-    }
-    if (status != COMET_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < count; i++) {
-        comet_shard *shard = NULL;
-        comet_error failure;
-
-        if (comet_shard_open(log->log, ids[i], false, &shard, &failure) != COMET_OK) {
-            shard = NULL;
-        }
-        visit(shard, ids[i], &failure, rows);
-        comet_shard_close(shard);
-    }
-    comet_free(ids);
-    return COMET_OK;
-}
+#include "visit.h"
 
 static void add_meaningful(rowset *rows, bool meaningful, int64_t value) {
     if (meaningful) {
@@ -73,16 +43,21 @@ static void add_sick_shard(rowset *rows, const char *why) {
     rowset_text(rows, why);
 }
 
-static void add_shard(comet_shard *shard, uint32_t id, const comet_error *failure, rowset *rows) {
+static void add_shard(comet_shard *shard, uint32_t id, const comet_error *failure,
+                      void *context) {
+    rowset *rows = context;
     comet_shard_info info;
     comet_error error;
+    char why[COMET_MESSAGE_BYTES];
+    bool healthy = false;
 
     rowset_integer(rows, (int64_t)id);
     if (shard == NULL) {
         add_sick_shard(rows, failure->message);
         return;
     }
-    if (comet_shard_describe(shard, &info, &error) != COMET_OK) {
+    if (comet_shard_describe(shard, &info, &error) != COMET_OK ||
+        comet_shard_health(shard, why, &healthy, &error) != COMET_OK) {
         add_sick_shard(rows, error.message);
         return;
     }
@@ -90,17 +65,18 @@ static void add_shard(comet_shard *shard, uint32_t id, const comet_error *failur
     rowset_integer(rows, (int64_t)info.bytes);
     rowset_integer(rows, (int64_t)info.segment_count);
     add_meaningful(rows, info.owner != 0, info.owner);
-    rowset_integer(rows, 1);
-    rowset_null(rows);
+    rowset_integer(rows, healthy ? 1 : 0);
+    rowset_text(rows, healthy ? NULL : why);
 }
 
 static comet_status fill_shards(connection *used, const char *directory, rowset *rows,
                                 comet_error *error) {
-    return visit_shards(used, directory, rows, add_shard, error);
+    return visit_shards(used, directory, add_shard, rows, error);
 }
 
 static void add_segments(comet_shard *shard, uint32_t id, const comet_error *failure,
-                         rowset *rows) {
+                         void *context) {
+    rowset *rows = context;
     comet_segment_info *segments = NULL;
     size_t count = 0;
 
@@ -123,7 +99,7 @@ static void add_segments(comet_shard *shard, uint32_t id, const comet_error *fai
 
 static comet_status fill_segments(connection *used, const char *directory, rowset *rows,
                                   comet_error *error) {
-    return visit_shards(used, directory, rows, add_segments, error);
+    return visit_shards(used, directory, add_segments, rows, error);
 }
 
 #define CHECK_COLUMNS                                                                              \
@@ -131,7 +107,9 @@ static comet_status fill_segments(connection *used, const char *directory, rowse
     " bytes INTEGER, ok INTEGER, first_bad_offset INTEGER, why TEXT"
 #define CHECK_COLUMN_COUNT 9
 
-static void add_checks(comet_shard *shard, uint32_t id, const comet_error *failure, rowset *rows) {
+static void add_checks(comet_shard *shard, uint32_t id, const comet_error *failure,
+                       void *context) {
+    rowset *rows = context;
     comet_segment_check *checks = NULL;
     size_t count = 0;
     comet_error error;
@@ -164,7 +142,7 @@ static void add_checks(comet_shard *shard, uint32_t id, const comet_error *failu
 
 static comet_status fill_checks(connection *used, const char *directory, rowset *rows,
                                 comet_error *error) {
-    return visit_shards(used, directory, rows, add_checks, error);
+    return visit_shards(used, directory, add_checks, rows, error);
 }
 
 int segments_table_register(connection *used) {

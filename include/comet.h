@@ -530,6 +530,38 @@ COMET_API comet_status comet_group_forget(comet_group *group, comet_error *error
 COMET_API comet_status comet_shard_groups(comet_shard *shard, comet_group_info **groups,
                                           size_t *count, comet_error *error);
 
+/* ---- Metrics --------------------------------------------------------------------------------- */
+
+typedef enum comet_metric_kind {
+    COMET_METRIC_COUNTER, /* only grows; over all processes, since the log was made */
+    COMET_METRIC_GAUGE    /* as of now */
+} comet_metric_kind;
+
+/* What a number means; static memory. */
+typedef struct comet_metric_info {
+    const char *name; /* "written_entries"; with its unit at the end, if it has one */
+    const char *unit; /* "bytes", "seconds", "ratio" or "" */
+    int64_t scale;    /* the value is so many of the unit's parts: 1000000000 for nanoseconds */
+    comet_metric_kind kind;
+    bool of_log; /* one for the log, else one for each shard */
+    const char *help;
+} comet_metric_info;
+
+COMET_API size_t comet_metric_count(void);
+
+/* NULL where `metric` is not below comet_metric_count(). */
+COMET_API const comet_metric_info *comet_metric_describe(size_t metric);
+
+/* The shard's metrics; those of the log.  values[i] is metric i; the others' places stay as they are.
+** `values` has room for comet_metric_count().  Any thread; O(groups), nothing on the disk is read. */
+COMET_API comet_status comet_shard_metrics(comet_shard *shard, int64_t *values, comet_error *error);
+COMET_API comet_status comet_log_metrics(comet_log *log, int64_t *values, comet_error *error);
+
+/* Whether all is well with the shard; else sentences say what is not: nothing written for long, errors
+** lately, a data file that could not be begun, damage, a group far behind, a disk nearly full. */
+COMET_API comet_status comet_shard_health(comet_shard *shard, char why[COMET_MESSAGE_BYTES],
+                                          bool *healthy, comet_error *error);
+
 /* ---- Clock and build ------------------------------------------------------------------------- */
 
 /* Now, in nanoseconds since the Unix epoch. */

@@ -279,7 +279,8 @@ static void deleting_many_holds_up_nobody(void **state) {
         longest = took > longest ? took : longest;
     }
     pthread_join(thread, NULL);
-    assert_true(number(db, "SELECT count(*) FROM comet_segments('%q/log')") < 10);
+    assert_string_equal(other, "");
+    assert_in_range(number(db, "SELECT count(*) FROM comet_segments('%q/log')"), 1, 10);
     printf("%lld segments deleted, a writer waited at most %.1f ms for one INSERT\n", before,
            (double)longest / 1e6);
     sqlite3_close(db);

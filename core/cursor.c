@@ -19,63 +19,13 @@
 #include "entry.h"
 #include "memory.h"
 #include "merge.h"
+#include "place.h"
 #include "platform.h"
 #include "shard.h"
 #include "status.h"
 
-#define CACHE_LINE_BYTES 64u
-#define PREFETCH_ENTRIES 8u /* this far ahead when walking forwards */
 #define NEAR_BLOCKS 2u
 #define TIME_GUESSES 3u /* before a search for a time falls back to halving */
-
-struct comet_cursor {
-    comet_shard *shard;
-    entry_decoder *decoder;
-
-    /* The snapshot. */
-    segment_list *list;
-    uint64_t end;
-    uint64_t own_first; /* entries from here on are a transaction's own */
-    unsigned rollbacks;
-
-    /* What is left of the range. */
-    uint64_t low; /* offsets [low, high) */
-    uint64_t high;
-    int64_t time_first;
-    int64_t time_last;
-    bool descending;
-    bool check_time;   /* rows must be compared with the times */
-    bool steps_around; /* damaged blocks are left out (on_damage=skip) */
-    time_merge *merge; /* else NULL */
-
-    uint64_t offset; /* the current entry */
-
-    /* Entries whose bytes were given out, and the last of them plus one; see count_reads(). */
-    uint64_t read_count;
-    uint64_t read_end;
-
-    /* The block we are in; bytes[0] is at block.position. */
-    segment_file *file;
-    unsigned cuts; /* platform_cut_count, as it was when the window was last known to be whole */
-    bool file_is_sealed;
-    uint64_t file_end;
-    map_window *window;
-    const unsigned char *bytes;
-    uint64_t bytes_length;
-    segment_block block;
-    bool in_block;
-    bool near_block_known; /* the block holds the time range's beginning */
-
-    /* The entry we are at; places are counted from the block's position. */
-    uint64_t located;
-    uint64_t place;
-    bool is_located;
-
-    /* Places of entries of one stride, for going backwards. */
-    uint64_t stride_first;
-    unsigned stride_count;
-    uint64_t stride_places[INDEX_STRIDE];
-};
 
 void comet_range_init(comet_range *range) {
     memset(range, 0, sizeof *range);
@@ -99,14 +49,6 @@ comet_status comet_cursor_open(comet_shard *shard, comet_cursor **cursor, comet_
     return COMET_OK;
 }
 
-/* Everybody's count follows a segment at a time: a row must not cost a locked instruction. */
-static void count_reads(comet_cursor *cursor) {
-    if (cursor->read_count > 0) {
-        state_add(&cursor->shard->state, STATE_ENTRIES_READ, cursor->read_count);
-        cursor->read_count = 0;
-    }
-}
-
 /* What the caller is about to be told.  COMET_DONE and COMET_ABORTED are no errors of ours. */
 static comet_status count_failure(const comet_cursor *cursor, comet_status status) {
     shard_state *state = &cursor->shard->state;
@@ -122,25 +64,8 @@ static comet_status count_failure(const comet_cursor *cursor, comet_status statu
     return status;
 }
 
-static void leave_block(comet_cursor *cursor) {
-    if (cursor->window != NULL) {
-        segment_release_window(cursor->file, &cursor->window);
-    }
-    cursor->in_block = cursor->is_located = false;
-    cursor->stride_count = 0;
-}
-
-static void leave_segment(comet_cursor *cursor) {
-    leave_block(cursor);
-    if (cursor->file != NULL) {
-        segment_leave(cursor->file);
-        count_reads(cursor);
-    }
-    cursor->file = NULL;
-}
-
 static void drop_snapshot(comet_cursor *cursor) {
-    leave_segment(cursor);
+    place_leave_segment(cursor);
     segment_list_release(cursor->list);
     cursor->list = NULL;
 }
@@ -151,254 +76,10 @@ void comet_cursor_close(comet_cursor *cursor) {
         merge_close(cursor->merge);
         drop_snapshot(cursor);
         entry_decoder_close(cursor->decoder);
-        count_reads(cursor);
+        place_count_reads(cursor);
         state_add(&cursor->shard->state, STATE_ACTIVE_READERS, UINT64_MAX);
         memory_release(cursor);
     }
-}
-
-/* ---- Into a block ---- */
-
-static comet_status enter_segment(comet_cursor *cursor, size_t item, comet_error *error) {
-    const segment_list *list = cursor->list;
-    segment_file *file = list->items[item].file;
-
-    if (cursor->file != file) {
-        leave_segment(cursor);
-    }
-    cursor->file_end = cursor->end;
-    cursor->file_is_sealed =
-        item + 1 < list->count && list->items[item + 1].facts.first_offset <= cursor->end;
-    if (cursor->file_is_sealed) {
-        cursor->file_end = list->items[item + 1].facts.first_offset;
-    }
-    if (cursor->file == file) {
-        return segment_catch_up(file, cursor->file_end, error);
-    }
-    FORWARD(segment_enter(file, cursor->file_end, error));
-    cursor->file = file;
-    return COMET_OK;
-}
-
-/* Map `length` bytes of the block; the window may move. */
-static comet_status map_block(comet_cursor *cursor, uint64_t length, comet_error *error) {
-    FORWARD(segment_bytes(cursor->file, &cursor->window, cursor->block.position, length,
-                          &cursor->bytes, error));
-    cursor->bytes_length = length;
-    return COMET_OK;
-}
-
-static comet_status try_block(comet_cursor *cursor, const segment_block *block,
-                              comet_error *error) {
-    uint64_t length;
-
-    cursor->block = *block;
-    FORWARD(segment_check_block(cursor->file, &cursor->block, &cursor->window, error));
-    length = cursor->block.limit - cursor->block.position;
-    /* The limit of an open block is the file's end: take what it usually has. */
-    length = !block->sealed && length > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : length;
-    return map_block(cursor, length, error);
-}
-
-/* The file's end may move between being asked for and being mapped: a segment is cut to its data, once,
-** when the next one is begun. */
-static comet_status enter_block(comet_cursor *cursor, const segment_block *block,
-                                comet_error *error) {
-    comet_status status;
-
-    cursor->in_block = cursor->is_located = false;
-    cursor->stride_count = 0;
-    status = try_block(cursor, block, error);
-    if (status == COMET_CORRUPT && !block->sealed) {
-        status = try_block(cursor, block, error);
-    }
-    cursor->in_block = status == COMET_OK;
-    return status;
-}
-
-/* Since a rollback the index may know nothing of a transaction's own entries: what was committed before
-** them is read as if they had never been. */
-static comet_status check_rollback(comet_cursor *cursor, uint64_t offset, comet_error *error) {
-    if (cursor->own_first == UINT64_MAX ||
-        atomic_load(&cursor->shard->rollbacks) == cursor->rollbacks) {
-        return COMET_OK;
-    }
-    if (offset >= cursor->own_first) {
-        return error_set(error, COMET_ABORTED, 0,
-                         "entry %" PRIu64 " was rolled back while it was being read", offset);
-    }
-    cursor->end = cursor->own_first;
-    if (cursor->file_end > cursor->end) {
-        cursor->file_end = cursor->end;
-        cursor->file_is_sealed = false;
-    }
-    return COMET_OK;
-}
-
-/* The same, going through the index as it is. */
-static comet_status look_up_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
-                                  comet_error *error) {
-    uint64_t at;
-
-    FORWARD(check_rollback(cursor, offset, error));
-    assert(offset < cursor->end);
-    if (cursor->in_block && offset >= cursor->block.first && offset < cursor->block.end) {
-        *block = cursor->block;
-        return COMET_OK;
-    }
-    if (cursor->in_block && offset == cursor->block.end && offset < cursor->file_end) {
-        at = cursor->block.at + 1;
-    } else {
-        FORWARD(enter_segment(cursor, segment_list_find(cursor->list, offset), error));
-        FORWARD(index_find(segment_index(cursor->file), offset, &at, error));
-    }
-    FORWARD(segment_describe_block(cursor->file, at, cursor->file_end, cursor->file_is_sealed,
-                                   block, error));
-    if (offset < block->first || offset >= block->end) {
-        segment_doubt_index(cursor->file);
-        return segment_corrupt(cursor->file, offset, offset, "are missing from the index", error);
-    }
-    return COMET_OK;
-}
-
-/* Describe the block that holds `offset`, without touching its bytes.  An index that turns out to be
-** damaged is made anew, once. */
-static comet_status find_block(comet_cursor *cursor, uint64_t offset, segment_block *block,
-                               comet_error *error) {
-    comet_status status = look_up_block(cursor, offset, block, error);
-
-    if (status == COMET_CORRUPT && cursor->file != NULL && segment_index_is_doubted(cursor->file)) {
-        leave_block(cursor);
-        status = look_up_block(cursor, offset, block, error);
-    }
-    return status;
-}
-
-/* Walking headers is a chain of cache misses.  Entries of one block are of about one size, so all
-** lines of the chain to `offset` are asked for at once, while the block is being checked. */
-static void prefetch_entry(const comet_cursor *cursor, const segment_block *block,
-                           uint64_t offset) {
-    const map_window *window = cursor->window;
-    uint64_t ordinal = offset - block->first;
-    uint64_t steps = ordinal % INDEX_STRIDE;
-    const unsigned char *at;
-    uint64_t size;
-
-    if (window == NULL || !block->sealed || block->position < window->position ||
-        block->limit > window->position + window->length) {
-        return;
-    }
-    size = (block->limit - block->position) / (block->end - block->first);
-    at = window->bytes + (block->position - window->position) +
-         record_place(block->record, (uint32_t)(ordinal / INDEX_STRIDE));
-    for (uint64_t i = 0; i <= steps; i++) {
-        __builtin_prefetch(at + i * size);
-    }
-    __builtin_prefetch(at + steps * size + CACHE_LINE_BYTES);
-    __builtin_prefetch(at + steps * size + 2 * CACHE_LINE_BYTES);
-}
-
-static comet_status load_block(comet_cursor *cursor, uint64_t offset, comet_error *error) {
-    segment_block block;
-
-    if (cursor->in_block && offset >= cursor->block.first && offset < cursor->block.end) {
-        return COMET_OK;
-    }
-    FORWARD(shard_check_process(cursor->shard, error));
-    FORWARD(find_block(cursor, offset, &block, error));
-    prefetch_entry(cursor, &block, offset);
-    return enter_block(cursor, &block, error);
-}
-
-/* ---- To an entry ---- */
-
-/* Make sure that [place, place + size) of the block is mapped. */
-static comet_status need_bytes(comet_cursor *cursor, uint64_t place, uint64_t size,
-                               comet_error *error) {
-    uint64_t limit = cursor->block.limit - cursor->block.position;
-
-    if (place + size <= cursor->bytes_length) {
-        return COMET_OK;
-    }
-    if (place > limit || size > limit - place) {
-        return segment_corrupt(cursor->file, cursor->block.first, cursor->block.end - 1,
-                               "are damaged: a length leads out of their block", error);
-    }
-    return map_block(cursor, place + size, error);
-}
-
-static comet_status place_after(comet_cursor *cursor, uint64_t place, uint64_t *next,
-                                comet_error *error) {
-    FORWARD(need_bytes(cursor, place, ENTRY_HEADER_BYTES, error));
-    *next = place + ENTRY_HEADER_BYTES + entry_header_size(cursor->bytes + place);
-    return COMET_OK;
-}
-
-/* From the nearest indexed place to `offset`, remembering the places on the way. */
-static comet_status walk_stride(comet_cursor *cursor, uint64_t offset, comet_error *error) {
-    uint64_t ordinal = offset - cursor->block.first;
-    uint64_t first = offset - ordinal % INDEX_STRIDE;
-    uint64_t place;
-
-    if (cursor->stride_count == 0 || cursor->stride_first != first) {
-        cursor->stride_first = first;
-        cursor->stride_places[0] =
-            record_place(cursor->block.record, (uint32_t)(ordinal / INDEX_STRIDE));
-        cursor->stride_count = 1;
-    }
-    while (cursor->stride_count <= offset - first) {
-        FORWARD(
-            place_after(cursor, cursor->stride_places[cursor->stride_count - 1], &place, error));
-        cursor->stride_places[cursor->stride_count++] = place;
-    }
-    cursor->place = cursor->stride_places[offset - first];
-    return COMET_OK;
-}
-
-/* Go to the entry's header. */
-static comet_status locate(comet_cursor *cursor, uint64_t offset, comet_error *error) {
-    uint64_t ahead;
-
-    FORWARD(check_rollback(cursor, offset, error));
-    if (cursor->is_located && cursor->located == offset) {
-        return COMET_OK;
-    }
-    FORWARD(load_block(cursor, offset, error));
-    if (cursor->is_located && offset == cursor->located + 1) {
-        uint64_t before = cursor->place;
-        FORWARD(place_after(cursor, before, &cursor->place, error));
-        ahead = cursor->place + PREFETCH_ENTRIES * (cursor->place - before);
-        __builtin_prefetch(cursor->bytes + (ahead < cursor->bytes_length ? ahead : 0));
-        /* The entry's own body, which a merge of many shards comes back for much later. */
-        ahead = cursor->place + 2 * CACHE_LINE_BYTES;
-        if (ahead < cursor->bytes_length) {
-            __builtin_prefetch(cursor->bytes + ahead - CACHE_LINE_BYTES);
-            __builtin_prefetch(cursor->bytes + ahead);
-        }
-    } else if (offset == cursor->block.first) {
-        cursor->place = 0;
-    } else {
-        FORWARD(walk_stride(cursor, offset, error));
-    }
-    FORWARD(need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES, error));
-    cursor->located = offset;
-    cursor->is_located = true;
-    return COMET_OK;
-}
-
-/* Whether what was read from the window since the last look is what the file holds. */
-static inline comet_status check_cut(comet_cursor *cursor, comet_error *error) {
-    if (atomic_load_explicit(&platform_cut_count, memory_order_relaxed) == cursor->cuts) {
-        return COMET_OK;
-    }
-    return segment_check_cut(cursor->file, cursor->window, &cursor->cuts, error);
-}
-
-static comet_status timestamp_at(comet_cursor *cursor, uint64_t offset, int64_t *timestamp,
-                                 comet_error *error) {
-    FORWARD(locate(cursor, offset, error));
-    *timestamp = entry_header_timestamp(cursor->bytes + cursor->place);
-    return check_cut(cursor, error);
 }
 
 /* ---- From a time to an offset, where timestamps are in order ---- */
@@ -417,7 +98,7 @@ static comet_status segment_is_before(comet_cursor *cursor, size_t item, int64_t
         *before = which->facts.time_high < time;
         return COMET_OK;
     }
-    FORWARD(enter_segment(cursor, item, error));
+    FORWARD(place_enter_segment(cursor, item, error));
     if (!cursor->file_is_sealed || index_count(segment_index(which->file)) == 0) {
         *before = cursor->file_is_sealed;
         return COMET_OK;
@@ -446,7 +127,7 @@ static comet_status find_segment(comet_cursor *cursor, int64_t time, comet_error
             high = middle;
         }
     }
-    return enter_segment(cursor, low, error);
+    return place_enter_segment(cursor, low, error);
 }
 
 /* Where `time` would be if time ran evenly from block `low` to the beginning of block `high`. */
@@ -528,7 +209,7 @@ static comet_status find_time(comet_cursor *cursor, int64_t time, uint64_t *offs
             middle -= (middle - block.first) % INDEX_STRIDE;
             middle = middle < low ? low : middle;
         }
-        FORWARD(timestamp_at(cursor, middle, &timestamp, error));
+        FORWARD(place_timestamp_at(cursor, middle, &timestamp, error));
         if (timestamp < time) {
             low = middle + 1;
         } else {
@@ -555,11 +236,11 @@ static void damaged_range(comet_cursor *cursor, uint64_t offset, uint64_t *first
 
     *first = list->items[item].facts.first_offset;
     *end = item + 1 < list->count ? list->items[item + 1].facts.first_offset : cursor->end;
-    if (find_block(cursor, offset, &block, NULL) == COMET_OK) {
+    if (place_find_block(cursor, offset, &block, NULL) == COMET_OK) {
         *first = block.first;
         *end = block.end;
     }
-    leave_block(cursor);
+    place_leave_block(cursor);
     state_count_corruption(&cursor->shard->state);
 }
 
@@ -583,7 +264,7 @@ static comet_status find_match(comet_cursor *cursor, comet_error *error) {
         segment_block block;
         int64_t timestamp;
 
-        FORWARD(find_block(cursor, cursor->offset, &block, error));
+        FORWARD(place_find_block(cursor, cursor->offset, &block, error));
         if (block_is_outside(cursor, &block)) {
             if (cursor->descending) {
                 cursor->high = block.first;
@@ -591,7 +272,7 @@ static comet_status find_match(comet_cursor *cursor, comet_error *error) {
                 cursor->low = block.end;
             }
         } else {
-            FORWARD(timestamp_at(cursor, cursor->offset, &timestamp, error));
+            FORWARD(place_timestamp_at(cursor, cursor->offset, &timestamp, error));
             if (timestamp >= cursor->time_first && timestamp <= cursor->time_last) {
                 return COMET_OK;
             }
@@ -612,7 +293,7 @@ static comet_status read_block_times(void *context, time_merge *merge, uint64_t 
 
     for (uint64_t offset = first; offset < end; offset++) {
         int64_t timestamp;
-        comet_status status = timestamp_at(cursor, offset, &timestamp, error);
+        comet_status status = place_timestamp_at(cursor, offset, &timestamp, error);
         if (status == COMET_CORRUPT && cursor->steps_around) {
             return COMET_OK;
         }
@@ -632,7 +313,7 @@ static comet_status begin_merge(comet_cursor *cursor, comet_error *error) {
         segment_block block;
         uint64_t first;
         uint64_t end;
-        comet_status status = find_block(cursor, offset, &block, error);
+        comet_status status = place_find_block(cursor, offset, &block, error);
         if (status == COMET_CORRUPT && cursor->steps_around) {
             damaged_range(cursor, offset, &first, &offset);
             continue;
@@ -720,7 +401,7 @@ static bool pass_deleted(comet_cursor *cursor) {
     if (first == UINT64_MAX || cursor->offset >= first) {
         return false;
     }
-    leave_block(cursor);
+    place_leave_block(cursor);
     cursor->low = first < cursor->high ? first : cursor->high;
     if (cursor->descending) {
         cursor->low = cursor->high; /* all that was left is gone */
@@ -733,7 +414,7 @@ static bool pass_deleted(comet_cursor *cursor) {
 static comet_status enter_current(comet_cursor *cursor, comet_error *error) {
     while (cursor->low < cursor->high) {
         comet_status status =
-            enter_segment(cursor, segment_list_find(cursor->list, cursor->offset), error);
+            place_enter_segment(cursor, segment_list_find(cursor->list, cursor->offset), error);
         if (status != COMET_CORRUPT || !pass_deleted(cursor)) {
             return status == COMET_CORRUPT ? COMET_OK : status; /* who reads it gets the error */
         }
@@ -751,7 +432,7 @@ static inline bool has_crossed(const comet_cursor *cursor) {
 static comet_status settle(comet_cursor *cursor, comet_error *error) {
     while (cursor->low < cursor->high) {
         comet_status status = cursor->check_time ? find_match(cursor, error)
-                                                 : load_block(cursor, cursor->offset, error);
+                                                 : place_load_block(cursor, cursor->offset, error);
         if (status != COMET_CORRUPT) {
             return status;
         }
@@ -871,8 +552,8 @@ comet_status comet_cursor_skip(comet_cursor *cursor, uint64_t count, comet_error
 }
 
 static comet_status next(comet_cursor *cursor, comet_error *error) {
-    FORWARD(
-        check_cut(cursor, error)); /* the caller may have read the last entry's bytes in place */
+    FORWARD(place_check_cut(cursor,
+                            error)); /* the caller may have read the last entry's bytes in place */
     if (cursor->merge == NULL && !cursor->check_time && !cursor->descending &&
         !cursor->steps_around) {
         cursor->offset = ++cursor->low;
@@ -896,7 +577,7 @@ uint64_t comet_cursor_offset(const comet_cursor *cursor) {
 }
 
 comet_status comet_cursor_timestamp(comet_cursor *cursor, int64_t *timestamp, comet_error *error) {
-    comet_status status = timestamp_at(cursor, cursor->offset, timestamp, error);
+    comet_status status = place_timestamp_at(cursor, cursor->offset, timestamp, error);
 
     return status == COMET_OK ? COMET_OK : count_failure(cursor, status);
 }
@@ -937,18 +618,19 @@ static comet_status give_data(comet_cursor *cursor, const void **data, size_t *s
     uint32_t stored_size;
     const unsigned char *stored;
 
-    FORWARD(locate(cursor, cursor->offset, error));
+    FORWARD(place_locate(cursor, cursor->offset, error));
     stored_size = entry_header_size(cursor->bytes + cursor->place);
-    FORWARD(need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES + (uint64_t)stored_size, error));
+    FORWARD(
+        place_need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES + (uint64_t)stored_size, error));
     stored = cursor->bytes + cursor->place + ENTRY_HEADER_BYTES;
     if (entry_is_frame(stored, stored_size)) {
         FORWARD(decode(cursor, stored, stored_size, data, size, error));
-        return check_cut(cursor, error);
+        return place_check_cut(cursor, error);
     }
     *data = stored;
     *size = stored_size;
     touch_pages(stored, stored_size);
-    return check_cut(cursor, error);
+    return place_check_cut(cursor, error);
 }
 
 comet_status comet_cursor_data(comet_cursor *cursor, const void **data, size_t *size,

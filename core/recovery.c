@@ -297,7 +297,7 @@ comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
         shard->manifest_is_stale = true;
         shard_set_list(shard, list, generation);
         state_store(&shard->state, STATE_GENERATION, generation);
-        status = writer_load_tail(shard, error);
+        status = tail_load(shard, error);
     }
     if (status == COMET_OK && shard->tail.segment_count > 0 && !shard->tail.is_closed) {
         const segment_list *current = shard->list;

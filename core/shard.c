@@ -349,7 +349,7 @@ static comet_status tidy_files(comet_shard *shard) {
     segment_item *item;
     comet_status status;
 
-    FORWARD(writer_load_tail(shard, NULL));
+    FORWARD(tail_load(shard, NULL));
     if (tail->segment_count == 0) {
         return COMET_OK;
     }
@@ -358,8 +358,8 @@ static comet_status tidy_files(comet_shard *shard) {
     item = &list->items[tail->segment_count - 1];
     status = index_tail_is_empty(&tail->index) && !tail->is_closed
                  ? COMET_OK
-                 : writer_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
-                                        &item->facts, NULL);
+                 : tail_segment_facts(shard, item, tail->index.end_offset, tail->index.position,
+                                      &item->facts, NULL);
     if (status == COMET_OK) {
         status =
             shard_save_manifest(shard, list, tail->index.end_offset, tail->index.position, NULL);

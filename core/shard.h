@@ -157,14 +157,17 @@ static inline comet_status shard_check_process(const comet_shard *shard, comet_e
     return log_is_forked(shard->log) ? shard_refuse_process(error) : COMET_OK;
 }
 
-/* ---- writer.c ---- */
+/* ---- tail.c ---- */
+
+/* Put another list beside the tail; the caller's reference goes over. */
+void tail_set_list(comet_shard *shard, segment_list *list);
 
 /* The tail as of the committed end.  Needs the writer's lock. */
-comet_status writer_load_tail(comet_shard *shard, comet_error *error);
+comet_status tail_load(comet_shard *shard, comet_error *error);
 
 /* Facts of a segment whose blocks are all finished, with `end` one past its last entry. */
-comet_status writer_segment_facts(comet_shard *shard, const segment_item *item, uint64_t end,
-                                  uint64_t bytes, manifest_segment *facts, comet_error *error);
+comet_status tail_segment_facts(comet_shard *shard, const segment_item *item, uint64_t end,
+                                uint64_t bytes, manifest_segment *facts, comet_error *error);
 
 /* Let the `count` oldest segments go, none of which the transaction has touched: index.bin says so, durably,
 ** and everyone is told.  Their files are the caller's to unlink, then *gone to be released. */

@@ -251,17 +251,29 @@ static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint
     return COMET_OK;
 }
 
+/* Whether the last file tells of more than what is believed of it. */
+static bool has_leftovers(const segment_list *list, uint64_t end) {
+    const block_index *index = list->count > 0 ? segment_index(list->items[list->count - 1].file) : NULL;
+
+    return index != NULL && index_noted_end(index) > end;
+}
+
 comet_status recovery_run(comet_shard *shard, comet_error *error) {
     shard_state *state = &shard->state;
     segment_list *list;
     comet_status status;
     uint64_t generation;
     uint64_t end = 0;
+    uint64_t counted;
 
-    state_add(state, STATE_RECOVERY_ATTEMPTS, 1);
     shard->tail_is_loaded = false;
     FORWARD(inventory_load(shard, true, &list, error));
+    counted = list->count > 0 || state_load(state, STATE_VERSION) != 0 ? 1 : 0; /* else it is new */
+    state_add(state, STATE_RECOVERY_ATTEMPTS, counted);
     status = recover_numbers(shard, list, &end, error);
+    if (status == COMET_OK && has_leftovers(list, end)) {
+        state_add(state, STATE_PARTIAL_WRITES, 1);
+    }
     if (status == COMET_OK) {
         generation = state_load(state, STATE_GENERATION) + 1;
         state_store(state, STATE_LAST_ENTRY, end - 1);
@@ -270,7 +282,7 @@ comet_status recovery_run(comet_shard *shard, comet_error *error) {
         state_trust(state);
         shard_set_list(shard, list, generation);
         shard->manifest_is_stale = true;
-        state_add(state, STATE_RECOVERY_SUCCESSES, 1);
+        state_add(state, STATE_RECOVERY_SUCCESSES, counted);
     }
     for (size_t at = 0; at < list->count; at++) {
         segment_rest(list->items[at].file);
@@ -280,6 +292,22 @@ comet_status recovery_run(comet_shard *shard, comet_error *error) {
 }
 
 /* ---- A dead writer ---- */
+
+/* Whether something stands behind the last entry: the dead writer was in the middle of it. */
+static bool is_unfinished(const comet_shard *shard) {
+    const segment_list *list = shard->list;
+    unsigned char header[ENTRY_HEADER_BYTES] = {0};
+    unsigned char any = 0;
+
+    if (platform->read_at(segment_fd(list->items[list->count - 1].file), header, sizeof header,
+                          shard->tail.index.position) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof header; i++) {
+        any |= header[i];
+    }
+    return any != 0;
+}
 
 comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
     uint64_t generation = state_load(&shard->state, STATE_GENERATION) + 1;
@@ -301,6 +329,9 @@ comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
     }
     if (status == COMET_OK && shard->tail.segment_count > 0 && !shard->tail.is_closed) {
         const segment_list *current = shard->list;
+        if (is_unfinished(shard)) {
+            state_add(&shard->state, STATE_PARTIAL_WRITES, 1);
+        }
         status =
             segment_cut(current->items[current->count - 1].file, shard->tail.index.position, error);
     }

@@ -16,12 +16,17 @@ static uint64_t round_up(uint64_t value, uint64_t step) {
     return (value + step - 1) / step * step;
 }
 
-void append_room_close(append_room *room) {
+static void room_unmap(append_room *room) {
     if (room->bytes != NULL) {
         (void)platform->unmap(room->bytes, (size_t)room->window_length);
+        window_pool_give_back(room->pool, room->window_length);
     }
     room->bytes = NULL;
     room->window_position = room->window_length = 0;
+}
+
+void append_room_close(append_room *room) {
+    room_unmap(room);
     room->allocated_end = room->ready_end = 0;
 }
 
@@ -74,14 +79,13 @@ static comet_status room_map(append_room *room, segment_file *segment, uint64_t 
         end <= room->window_position + room->window_length) {
         return COMET_OK;
     }
-    length = length < APPEND_WINDOW_BYTES ? APPEND_WINDOW_BYTES : length;
+    window_pool_claim(room->pool, length, &length);
     result = platform->map(segment_fd(segment), start, (size_t)length, true, &mapped);
     if (result != 0) {
+        window_pool_give_back(room->pool, length);
         return room_failed(segment, result, "map", error);
     }
-    if (room->bytes != NULL) {
-        (void)platform->unmap(room->bytes, (size_t)room->window_length);
-    }
+    room_unmap(room);
     room->bytes = mapped;
     room->window_position = start;
     room->window_length = length;

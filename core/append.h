@@ -14,8 +14,10 @@
 
 #include "comet.h"
 #include "segment.h"
+#include "window.h"
 
 typedef struct append_room {
+    window_pool *pool;    /* of the log; whoever makes the room sets it */
     unsigned char *bytes; /* the window; NULL: none */
     uint64_t window_position;
     uint64_t window_length;
@@ -34,5 +36,12 @@ comet_status append_room_make(append_room *room, segment_file *segment, uint64_t
 
 /* Forget what is known about the segment: others may have cut it. */
 void append_room_close(append_room *room);
+
+/* A transaction has ended: give the window back if writers have more than their share. */
+static inline void append_room_rest(append_room *room) {
+    if (room->bytes != NULL && window_pool_is_scarce(room->pool)) {
+        append_room_close(room);
+    }
+}
 
 #endif

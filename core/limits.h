@@ -18,7 +18,13 @@
 ** addresses for everything. */
 #define READ_WINDOW_BYTES (sizeof(void *) >= 8 ? 256 * MEBIBYTE : 4 * MEBIBYTE)
 #define READ_WINDOW_SHARE 8u
-#define APPEND_WINDOW_BYTES (sizeof(void *) >= 8 ? 64 * MEBIBYTE : 4 * MEBIBYTE)
+
+/* Mapped at a time of a segment that is written to.  All of a log's together have this part of
+** max_mapped_bytes; when that is used up a writer gets the lesser one, for a transaction at a time. */
+#define APPEND_WINDOW_BYTES (8 * MEBIBYTE)
+#define APPEND_WINDOW_BYTES_MIN (256 * KIBIBYTE)
+#define APPEND_WINDOW_SHARE 2u
+#define APPEND_WINDOW_COUNT_MIN 8u /* so many usual windows are within the share */
 
 /* Windows begin at a multiple of this: no machine has larger pages. */
 #define WINDOW_ALIGNMENT_BYTES (64 * KIBIBYTE)

@@ -730,6 +730,7 @@ static void checkpoint_all(log_core *log) {
             (log_owns(log, shard->id) || atomic_load(&shard->acks_pending))) {
             (void)checkpoint_shard(shard, true, NULL); /* tried again at the next interval */
         }
+        shard_rest(shard);
         comet_shard_close(shard);
         shard = borrow_shard(log, next);
     }

@@ -253,7 +253,8 @@ static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint
 
 /* Whether the last file tells of more than what is believed of it. */
 static bool has_leftovers(const segment_list *list, uint64_t end) {
-    const block_index *index = list->count > 0 ? segment_index(list->items[list->count - 1].file) : NULL;
+    const block_index *index =
+        list->count > 0 ? segment_index(list->items[list->count - 1].file) : NULL;
 
     return index != NULL && index_noted_end(index) > end;
 }

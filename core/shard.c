@@ -302,6 +302,7 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
     made->id = id;
     made->home.pool = log_windows(log);
     made->home.state = &made->state;
+    made->room.pool = log_windows(log);
     made->home.idlers = log_idlers(log);
     made->home.shard = id;
     made->home.writable = !log_is_readonly(log);
@@ -400,6 +401,26 @@ void shard_settle(comet_shard *shard) {
     if (lock_take(&shard->lock, &took_over, NULL) == COMET_OK) {
         if (!took_over) {
             (void)tidy_files(shard);
+        }
+        lock_give_back(&shard->lock, took_over);
+    }
+    pthread_mutex_unlock(&shard->settling_mutex);
+}
+
+void shard_rest(comet_shard *shard) {
+    uint64_t transactions = state_load(&shard->state, STATE_TOTAL_BATCHES);
+    bool is_idle = transactions == shard->rested_at;
+    bool took_over;
+
+    shard->rested_at = transactions;
+    if (!is_idle || !window_pool_is_scarce(shard->home.pool) ||
+        !atomic_load(&shard->lock_is_open)) {
+        return;
+    }
+    pthread_mutex_lock(&shard->settling_mutex);
+    if (lock_take(&shard->lock, &took_over, NULL) == COMET_OK) {
+        if (!took_over) {
+            append_room_close(&shard->room);
         }
         lock_give_back(&shard->lock, took_over);
     }

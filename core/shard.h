@@ -86,6 +86,7 @@ struct comet_shard {
     atomic_bool lock_is_open; /* set last: whoever sees it sees the lock whole */
 
     pthread_mutex_t checkpoint_mutex;
+    uint64_t rested_at;             /* transactions there were at the last shard_rest() */
     pthread_mutex_t settling_mutex; /* held while this process has the writer's lock to settle it */
 
     write_tail tail;
@@ -113,6 +114,9 @@ comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **sh
 /* Checkpoint, save the manifest and cut the last file, as far as no writer is at work.  The shard stays
 ** usable; any thread. */
 void shard_settle(comet_shard *shard);
+/* Give the writer's mapping back if others need the room and nothing was written since the last call.
+** One thread at a time. */
+void shard_rest(comet_shard *shard);
 /* Release it as it is. */
 void shard_free(comet_shard *shard);
 

@@ -11,8 +11,9 @@
 void window_pool_open(window_pool *pool, uint64_t limit_bytes) {
     pthread_mutex_init(&pool->mutex, NULL);
     pool->newest = pool->oldest = NULL;
-    pool->mapped_bytes = 0;
+    pool->mapped_bytes = pool->append_bytes = 0;
     pool->limit_bytes = limit_bytes;
+    atomic_init(&pool->append_is_scarce, false);
 }
 
 static void pool_unlink(window_pool *pool, map_window *window) {
@@ -76,9 +77,25 @@ void window_pool_close(window_pool *pool) {
     pthread_mutex_destroy(&pool->mutex);
 }
 
+/* ---- Writers' ---- */
+
+static uint64_t usual_window(const window_pool *pool) {
+    uint64_t part = pool->limit_bytes / APPEND_WINDOW_SHARE / APPEND_WINDOW_COUNT_MIN;
+
+    part = part > APPEND_WINDOW_BYTES_MIN ? part : APPEND_WINDOW_BYTES_MIN;
+    return part < APPEND_WINDOW_BYTES ? part : APPEND_WINDOW_BYTES;
+}
+
+static void judge_share(window_pool *pool) {
+    bool scarce = pool->append_bytes + usual_window(pool) > pool->limit_bytes / APPEND_WINDOW_SHARE;
+
+    atomic_store_explicit(&pool->append_is_scarce, scarce, memory_order_relaxed);
+}
+
 void window_pool_limit(window_pool *pool, uint64_t limit_bytes) {
     pthread_mutex_lock(&pool->mutex);
     pool->limit_bytes = limit_bytes;
+    judge_share(pool);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -182,6 +199,28 @@ void window_release(window_pool *pool, map_window *window) {
     if (pool->mapped_bytes > pool->limit_bytes) {
         pool_evict(pool, 0);
     }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void window_pool_claim(window_pool *pool, uint64_t length, uint64_t *granted) {
+    uint64_t usual;
+
+    pthread_mutex_lock(&pool->mutex);
+    judge_share(pool);
+    usual = window_pool_is_scarce(pool) ? APPEND_WINDOW_BYTES_MIN : usual_window(pool);
+    *granted = length > usual ? length : usual;
+    pool_evict(pool, *granted);
+    pool->append_bytes += *granted;
+    pool->mapped_bytes += *granted;
+    judge_share(pool);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void window_pool_give_back(window_pool *pool, uint64_t granted) {
+    pthread_mutex_lock(&pool->mutex);
+    pool->append_bytes -= granted;
+    pool->mapped_bytes -= granted;
+    judge_share(pool);
     pthread_mutex_unlock(&pool->mutex);
 }
 

@@ -3,6 +3,7 @@
 ** Decides: how much of the segments is mapped at a time.  Whole segments would be too many addresses
 ** for a 32-bit device, and 256 shards of 1 GiB for any.  A window is counted by those who read it;
 ** one that nobody reads stays mapped until the pool passes its limit, the longest unused going first.
+** Writers' windows (append.h) count as well: they take their share of the limit from the readers'.
 **
 ** Each window is counted into the comet.state of its shard when it comes and when it goes; how often it
 ** was found there, when it goes.
@@ -13,6 +14,8 @@
 #define COMET_WINDOW_H
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "comet.h"
@@ -32,8 +35,10 @@ typedef struct map_window {
 typedef struct window_pool {
     pthread_mutex_t mutex;
     map_window *newest, *oldest;
-    uint64_t mapped_bytes;
+    uint64_t mapped_bytes; /* the writers' as well */
     uint64_t limit_bytes;
+    uint64_t append_bytes;     /* mapped by writers */
+    atomic_bool append_is_scarce; /* they have their share */
 } window_pool;
 
 void window_pool_open(window_pool *pool, uint64_t limit_bytes);
@@ -57,6 +62,16 @@ void window_release(window_pool *pool, map_window *window);
 
 /* Unmap all windows of `owner`; none may be in use. */
 void window_pool_forget(window_pool *pool, const void *owner);
+
+/* Writers map by themselves, and say how much: a usual window while their share lasts, else one that just
+** covers `length`.  What cursors do not use goes for it.  *granted is to be given back. */
+void window_pool_claim(window_pool *pool, uint64_t length, uint64_t *granted);
+void window_pool_give_back(window_pool *pool, uint64_t granted);
+
+/* Whether another usual window would be beyond their share. */
+static inline bool window_pool_is_scarce(const window_pool *pool) {
+    return atomic_load_explicit(&pool->append_is_scarce, memory_order_relaxed);
+}
 
 /* Bytes mapped now, and the most that there may be. */
 void window_pool_measure(window_pool *pool, uint64_t *mapped_bytes, uint64_t *limit_bytes);

@@ -52,6 +52,7 @@ static void txn_end(comet_txn *txn) {
     }
     txn->begin_list = txn->list = NULL;
     txn->savepoint_count = 0;
+    append_room_rest(&shard->room);
     lock_give(&shard->lock);
 }
 

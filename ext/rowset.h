@@ -16,7 +16,7 @@
 typedef struct rowset rowset;
 
 void rowset_integer(rowset *rows, int64_t value);
-void rowset_text(rowset *rows, const char *text); /* copied; NULL is NULL */
+void rowset_text(rowset *rows, const char *text);     /* copied; NULL is NULL */
 void rowset_constant(rowset *rows, const char *text); /* not copied: lives as long as the process */
 void rowset_real(rowset *rows, double value);
 void rowset_null(rowset *rows);

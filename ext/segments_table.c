@@ -43,8 +43,7 @@ static void add_sick_shard(rowset *rows, const char *why) {
     rowset_text(rows, why);
 }
 
-static void add_shard(comet_shard *shard, uint32_t id, const comet_error *failure,
-                      void *context) {
+static void add_shard(comet_shard *shard, uint32_t id, const comet_error *failure, void *context) {
     rowset *rows = context;
     comet_shard_info info;
     comet_error error;
@@ -107,8 +106,7 @@ static comet_status fill_segments(connection *used, const char *directory, rowse
     " bytes INTEGER, ok INTEGER, first_bad_offset INTEGER, why TEXT"
 #define CHECK_COLUMN_COUNT 9
 
-static void add_checks(comet_shard *shard, uint32_t id, const comet_error *failure,
-                       void *context) {
+static void add_checks(comet_shard *shard, uint32_t id, const comet_error *failure, void *context) {
     rowset *rows = context;
     comet_segment_check *checks = NULL;
     size_t count = 0;

@@ -227,8 +227,8 @@ static void metrics_function(sqlite3_context *context, int count, sqlite3_value 
 
 int stats_table_register(connection *used) {
     static const rowset_table stats = {
-        "comet_stats",
-        "shard INTEGER, name TEXT, value NUMERIC, unit TEXT, kind TEXT, help TEXT", 6, fill_stats};
+        "comet_stats", "shard INTEGER, name TEXT, value NUMERIC, unit TEXT, kind TEXT, help TEXT",
+        6, fill_stats};
     int rc = rowset_register(used, &stats);
 
     for (int count = 0; rc == SQLITE_OK && count <= 1; count++) {

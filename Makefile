@@ -53,13 +53,15 @@ LONG_HELP := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(LONG),$(LONG_ALL)))
 UNIT_PROGRAMS := $(UNIT:%.c=$(BUILD)/%)
 SQL_PROGRAMS  := $(SQL:%.c=$(BUILD)/%)
 LONG_PROGRAMS := $(LONG:%.c=$(BUILD)/%)
-PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS)
+FUZZ     := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_PROGRAMS := $(FUZZ:%.c=$(BUILD)/%)
+PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS) $(FUZZ_PROGRAMS)
 # What loads the built extension, which is not instrumented.
 LOADING  := $(if $(SANITIZE)$(COVERAGE),,$(LONG_PROGRAMS))
 BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_core
-TESTS    := $(UNIT_ALL) $(SQL_ALL) $(LONG_ALL) $(wildcard tests/bench/*.c)
+TESTS    := $(UNIT_ALL) $(SQL_ALL) $(LONG_ALL) $(wildcard tests/bench/*.c tests/fuzz/*.c)
 
-.PHONY: all comet.so libcomet.a help test test-crash test-soak test-programs test-valgrind coverage lint format bench demo install uninstall clean \
+.PHONY: all comet.so libcomet.a help test fuzz fuzz-programs test-crash test-soak test-programs test-valgrind coverage lint format bench demo install uninstall clean \
         lint-house lint-gcc lint-clang lint-tidy
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -122,6 +124,9 @@ $(BUILD)/tests/%.o: tests/%.c
 
 $(UNIT_PROGRAMS): $(UNIT_HELP)
 $(SQL_PROGRAMS): $(SQL_HELP)
+# With libFuzzer's main where `make fuzz` asks for it, else with our own.
+$(FUZZ_PROGRAMS): $(if $(LIBFUZZER),,$(BUILD)/tests/fuzz/driver.o)
+$(FUZZ_PROGRAMS): LDFLAGS += $(if $(LIBFUZZER),-fsanitize=fuzzer)
 $(PROGRAMS): %: %.o $(BUILD)/checked.a
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(BUILD)/checked.a -lcmocka -lsqlite3 $(LIBS)
@@ -151,6 +156,17 @@ test-soak:  ## many processes, random kills, for COMET_SOAK_SECONDS=600; 100,000
 	@COMET_SOAK_SECONDS=$${COMET_SOAK_SECONDS:-600} COMET_GROWTH_ROUNDS=$${COMET_GROWTH_ROUNDS:-100000} \
 	    COMET_GROWTH_ROTATIONS=$${COMET_GROWTH_ROTATIONS:-1000} \
 	    COMET_BOUNDS_MB=$${COMET_BOUNDS_MB:-20000} COMET_BOUNDS_SEGMENTS=$${COMET_BOUNDS_SEGMENTS:-1000} JOBS=1 TIMEOUT=7200 SHOW=1 tests/run.sh $(LONG_PROGRAMS)
+
+FUZZ_SECONDS ?= 60
+
+fuzz:  ## each fuzz target with libFuzzer for FUZZ_SECONDS=60; needs clang
+	@tests/setup.sh build test lint
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZ_PROGRAMS)
+	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang SANITIZE=fuzzer-no-link,address,undefined LIBFUZZER=1 fuzz-programs
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh $(BUILD) build/clang-fuzzer-no-link+address+undefined
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+	@:
 
 VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
             --error-exitcode=99

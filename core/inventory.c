@@ -196,15 +196,29 @@ static void list_add(segment_list *list, const segment_item *item) {
     list->items[list->count++] = *item;
 }
 
-/* Add a numbered file, unless nothing in it was ever prepared. */
+/* How far the list reaches, and the first offset of a file behind that in which nothing was prepared. */
+typedef struct list_reach {
+    uint64_t end;
+    uint64_t unprepared;
+} list_reach;
+
+/* Add a numbered file, unless nothing in it was ever prepared.  Nor what follows such a one: a transaction
+** notes its last segment first, and died before it came to this one. */
 static comet_status add_found(const comet_shard *shard, segment_list *list, found_file *found,
-                              comet_error *error) {
+                              list_reach *reach, comet_error *error) {
     segment_item item;
     uint64_t end;
 
     memset(&item, 0, sizeof item);
     FORWARD(measure(shard, found, &end, error));
-    if (end <= found->first_offset ||
+    if (end <= found->first_offset) {
+        if (found->is_indexed && found->first_offset >= reach->end &&
+            found->first_offset < reach->unprepared) {
+            reach->unprepared = found->first_offset;
+        }
+        return COMET_OK;
+    }
+    if (found->first_offset > reach->unprepared ||
         (list->count > 0 && found->first_offset < list->items[0].facts.first_offset)) {
         return COMET_OK;
     }
@@ -215,6 +229,8 @@ static comet_status add_found(const comet_shard *shard, segment_list *list, foun
     item.file = found->file;
     segment_retain(item.file);
     list_add(list, &item);
+    reach->end = end;
+    reach->unprepared = UINT64_MAX;
     return COMET_OK;
 }
 
@@ -223,6 +239,7 @@ static comet_status list_with_files(comet_shard *shard, const segment_list *base
                                     segment_list **list, comet_error *error) {
     uint64_t newest = base->count > 0 ? base->items[base->count - 1].facts.sequence : 0;
     const uint64_t *before = NULL;
+    list_reach reach = {0, UINT64_MAX};
     sequence_set files;
     found_file *found;
     comet_status status;
@@ -244,6 +261,7 @@ static comet_status list_with_files(comet_shard *shard, const segment_list *base
     if (count > 0 && base->count > 0 &&
         segment_find_end(base->items[base->count - 1].file, &end, &indexed, NULL) == COMET_OK) {
         before = &end;
+        reach.end = end;
     }
     status = number_files(shard, found, count, before, error);
     if (status == COMET_OK) {
@@ -252,7 +270,7 @@ static comet_status list_with_files(comet_shard *shard, const segment_list *base
     if (status == COMET_OK) {
         (*list)->count = base->count;
         for (size_t i = 0; status == COMET_OK && i < count; i++) {
-            status = add_found(shard, *list, &found[i], error);
+            status = add_found(shard, *list, &found[i], &reach, error);
         }
         if (status != COMET_OK) {
             segment_list_release(*list);

@@ -215,7 +215,7 @@ HAVE_LMDB = $(shell echo '\#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 && e
 $(BUILD)/tests/bench/%.o: tests/bench/%.c
 	@mkdir -p $(@D)
 	@echo 'CC   $<'
-	$(Q)$(COMPILE) $(WARNINGS_TESTS) -DNDEBUG $(if $(HAVE_LMDB),-DHAVE_LMDB) -c -o $@ $<
+	$(Q)$(COMPILE) $(WARNINGS_TESTS) -Icore -DNDEBUG $(if $(HAVE_LMDB),-DHAVE_LMDB) -c -o $@ $<
 
 $(BUILD)/tests/bench/bench_sql: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/tests/bench/floor.o
 	@echo 'LINK $@'
@@ -225,7 +225,7 @@ $(BUILD)/tests/bench/bench_stream: %: %.o $(BUILD)/tests/bench/bench.o
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $^ -lsqlite3 $(LIBS)
 
-$(BUILD)/tests/bench/bench_core: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/libcomet.a
+$(BUILD)/tests/bench/bench_core: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/release/core/latency.o $(BUILD)/libcomet.a
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $^ $(if $(HAVE_LMDB),-llmdb) $(LIBS)
 

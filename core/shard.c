@@ -413,7 +413,7 @@ void shard_rest(comet_shard *shard) {
     bool took_over;
 
     shard->rested_at = transactions;
-    if (!is_idle || !window_pool_is_scarce(shard->home.pool) ||
+    if (!is_idle || !window_pool_is_crowded(shard->home.pool) ||
         !atomic_load(&shard->lock_is_open)) {
         return;
     }

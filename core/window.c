@@ -13,7 +13,7 @@ void window_pool_open(window_pool *pool, uint64_t limit_bytes) {
     pool->newest = pool->oldest = NULL;
     pool->mapped_bytes = pool->append_bytes = 0;
     pool->limit_bytes = limit_bytes;
-    atomic_init(&pool->append_is_scarce, false);
+    atomic_init(&pool->append_room, 0);
 }
 
 static void pool_unlink(window_pool *pool, map_window *window) {
@@ -87,9 +87,10 @@ static uint64_t usual_window(const window_pool *pool) {
 }
 
 static void judge_share(window_pool *pool) {
-    bool scarce = pool->append_bytes + usual_window(pool) > pool->limit_bytes / APPEND_WINDOW_SHARE;
+    uint64_t share = pool->limit_bytes / APPEND_WINDOW_SHARE;
+    uint64_t left = share > pool->append_bytes ? share - pool->append_bytes : 0;
 
-    atomic_store_explicit(&pool->append_is_scarce, scarce, memory_order_relaxed);
+    atomic_store_explicit(&pool->append_room, left / usual_window(pool), memory_order_relaxed);
 }
 
 void window_pool_limit(window_pool *pool, uint64_t limit_bytes) {

@@ -37,8 +37,8 @@ typedef struct window_pool {
     map_window *newest, *oldest;
     uint64_t mapped_bytes; /* the writers' as well */
     uint64_t limit_bytes;
-    uint64_t append_bytes;     /* mapped by writers */
-    atomic_bool append_is_scarce; /* they have their share */
+    uint64_t append_bytes;        /* mapped by writers */
+    _Atomic uint64_t append_room; /* usual windows that their share still has room for */
 } window_pool;
 
 void window_pool_open(window_pool *pool, uint64_t limit_bytes);
@@ -68,9 +68,13 @@ void window_pool_forget(window_pool *pool, const void *owner);
 void window_pool_claim(window_pool *pool, uint64_t length, uint64_t *granted);
 void window_pool_give_back(window_pool *pool, uint64_t granted);
 
-/* Whether another usual window would be beyond their share. */
+/* Whether another usual window would be beyond their share: who has ended a transaction gives his back.
+** One more would do: so must who has not written for a while. */
 static inline bool window_pool_is_scarce(const window_pool *pool) {
-    return atomic_load_explicit(&pool->append_is_scarce, memory_order_relaxed);
+    return atomic_load_explicit(&pool->append_room, memory_order_relaxed) < 1;
+}
+static inline bool window_pool_is_crowded(const window_pool *pool) {
+    return atomic_load_explicit(&pool->append_room, memory_order_relaxed) < 2;
 }
 
 /* Bytes mapped now, and the most that there may be. */

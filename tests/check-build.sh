@@ -1,6 +1,6 @@
 #!/bin/sh
 # What is built is what is promised: the names that comet.so and libcomet.a export, that the shell can
-# load the extension, and that sql/quickstart.sql runs to its end.  Output is counted as cmocka's is.
+# load the extension, and that the scripts in sql/ run to their end.  Output is counted as cmocka's is.
 set -eu
 cd "$(dirname "$0")/.."
 work=${TMPDIR:-/tmp}
@@ -34,9 +34,13 @@ shell_loads_it() {
     echo 'SELECT comet_version();' | sqlite3 -bail -cmd '.load ./comet' :memory: | grep -q '[0-9]'
 }
 
-quickstart_runs() {
-    HOME=$work sqlite3 -bail -cmd '.load ./comet' :memory: < sql/quickstart.sql > "$work/quickstart.txt" 2>&1 \
-        || { cat "$work/quickstart.txt"; return 1; }
+script_runs() { # script_runs name
+    HOME=$work sqlite3 -bail -cmd '.load ./comet' :memory: < "sql/$1.sql" > "$work/$1.txt" 2>&1 \
+        || { cat "$work/$1.txt"; return 1; }
+}
+operations_shows_pictures() {
+    script_runs operations && grep -q '########' "$work/operations.txt" && grep -q '█' "$work/operations.txt" \
+        && grep -q '# TYPE comet_first_offset gauge' "$work/operations.txt"
 }
 
 # fenced LANGUAGE: the first block of that language in the README.
@@ -62,7 +66,8 @@ check 'comet.so exports its two entry points and nothing else' only_entry_points
 check 'libcomet.a has no global name outside comet_*' only_public_names
 check 'every function of comet.h is in libcomet.a' header_names_are_there
 check 'the sqlite3 shell loads ./comet' shell_loads_it
-check 'sql/quickstart.sql runs without an error' quickstart_runs
+check 'sql/quickstart.sql runs without an error' script_runs quickstart
+check 'sql/operations.sql runs without an error, and draws' operations_shows_pictures
 check "README's session runs without an error" readme_session_runs
 check "README's C program compiles and appends" readme_c_program_runs
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job on this machine's own telemetry: a log file that is there and /proc go into a comet
-# log, are queried by time and offset, and then sql/quickstart.sql runs.  Leaves nothing behind.
+# log, are queried by time and offset, and then sql/quickstart.sql and sql/operations.sql run.  Leaves nothing behind.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -59,5 +59,8 @@ shell "$work/demo.db" < "$work/ask.sql"
 echo
 echo '== sql/quickstart.sql'
 shell -header -column :memory: < sql/quickstart.sql
+echo
+echo '== sql/operations.sql'
+shell -header -column :memory: < sql/operations.sql
 echo
 echo 'demo: done'

@@ -9,12 +9,13 @@ set -eu
 if [ "${1-}" = --one ]; then
     program=$2
     name=$(basename "$program" .sh)
-    mkdir "$RUN_DIRECTORY/$name"
-    out=$RUN_DIRECTORY/$name.log
+    key=$(printf '%s' "$program" | tr '/' '-') # a unit and an SQL test may have one name
+    mkdir "$RUN_DIRECTORY/$key"
+    out=$RUN_DIRECTORY/$key.log
     start=$(date +%s)
     status=0
     # shellcheck disable=SC2086  # $WRAPPER is a command with arguments
-    TMPDIR=$RUN_DIRECTORY/$name timeout --kill-after=10 "${TIMEOUT:-900}" ${WRAPPER-} "$program" \
+    TMPDIR=$RUN_DIRECTORY/$key timeout --kill-after=10 "${TIMEOUT:-900}" ${WRAPPER-} "$program" \
         > "$out" 2>&1 < /dev/null || status=$?
     passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test(s).*/\1/p' "$out" | awk '{ n += $1 } END { print n + 0 }')
     failed=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test(s).*/\1/p' "$out" | awk '{ n += $1 } END { print n + 0 }')
@@ -25,14 +26,14 @@ if [ "${1-}" = --one ]; then
     if [ "$status" = 0 ] && [ "$failed" = 0 ] && [ "$passed" = 0 ]; then
         failed=1 # a test program without a test is a mistake
     fi
-    echo "$passed $failed" > "$RUN_DIRECTORY/$name.count"
+    echo "$passed $failed" > "$RUN_DIRECTORY/$key.count"
     if [ "$failed" = 0 ]; then
         printf 'ok      %-28s %4d tests  %4d s%s\n' "$name" "$passed" $(($(date +%s) - start)) "$skipped"
     else
         printf 'FAILED  %-28s %4d passed, %d failed, exit status %d\n' "$name" "$passed" "$failed" "$status"
         grep -v '^\[ RUN\|^\[       OK' "$out" | tail -n 60 | sed 's/^/    /'
     fi
-    rm -rf "${RUN_DIRECTORY:?}/$name"
+    rm -rf "${RUN_DIRECTORY:?}/$key"
     exit 0
 fi
 

@@ -11,9 +11,11 @@
 */
 #include "bench.h"
 #include "comet.h"
+#include "latency.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -446,6 +448,86 @@ static void measure_disk(uint64_t entries) {
     report("disk bytes beyond the payload", bytes - BENCH_ROW_BYTES, -1, -1, "<= 13.2");
 }
 
+/* What writer.c does for latency.h in transactions that wait for nothing; ns a transaction. */
+static void measure_latency(void) {
+    enum { COMMITS = 4000000 };
+    static unsigned char bytes[STATE_BYTES] __attribute__((aligned(8)));
+    shard_state state = {.bytes = bytes, .fd = -1, .writable = true};
+    double ns[ROUNDS];
+
+    for (size_t round = 0; round < ROUNDS; round++) {
+        int64_t start = bench_clock();
+        for (uint64_t i = 0; i < COMMITS; i++) {
+            if (i % LATENCY_SAMPLE == 0) {
+                int64_t begun = bench_clock();
+                latency_add(&state, (uint64_t)(bench_clock() - begun), LATENCY_SAMPLE);
+            }
+        }
+        ns[round] = (double)(bench_clock() - start) / COMMITS;
+    }
+    report("latency histogram, a transaction", bench_median(ns, ROUNDS), -1, -1, "");
+    report("  ... an entry, 1000 of them", bench_median(ns, ROUNDS) / BATCH_ENTRIES, -1, -1,
+           "<= 5");
+}
+
+/* KiB that the process has. */
+typedef struct memory_use {
+    double heap;     /* allocated */
+    double mapped;   /* addresses */
+    double resident; /* of them in memory */
+} memory_use;
+
+static memory_use read_memory(void) {
+    memory_use use;
+    long pages[2] = {0, 0};
+    struct mallinfo2 heap = mallinfo2();
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file == NULL || fscanf(file, "%ld %ld", &pages[0], &pages[1]) != 2) {
+        bench_fail("cannot read /proc/self/statm");
+    }
+    fclose(file);
+    use.heap = (double)(heap.uordblks + heap.hblkhd) / 1024;
+    use.mapped = (double)pages[0] * (double)sysconf(_SC_PAGESIZE) / 1024;
+    use.resident = (double)pages[1] * (double)sysconf(_SC_PAGESIZE) / 1024;
+    return use;
+}
+
+/* What a shard costs while it is open: first for reading, then with a transaction behind it. */
+static void measure_memory(void) {
+    enum { SHARDS = 256 };
+    static comet_shard *shards[SHARDS];
+    memory_use before, opened, written;
+    comet_settings settings;
+    comet_log *log;
+
+    for (int round = 0; round < 2; round++) { /* the first makes them */
+        comet_settings_init(&settings);
+        check(comet_settings_set(&settings, "sync", "off", &error));
+        check(comet_log_open(bench_path("memory"), COMET_OPEN_CREATE, &settings, &log, &error));
+        before = read_memory();
+        for (uint32_t i = 0; i < SHARDS; i++) {
+            check(comet_shard_open(log, i, true, &shards[i], &error));
+        }
+        opened = read_memory();
+        for (uint32_t i = 0; i < SHARDS; i++) {
+            comet_side side = {.shard = shards[i]};
+            comet_load(&side, 0, 1, 1);
+        }
+        written = read_memory();
+        for (uint32_t i = 0; i < SHARDS; i++) {
+            comet_shard_close(shards[i]);
+        }
+        comet_log_close(log);
+    }
+    report("an open shard, KiB of heap", (opened.heap - before.heap) / SHARDS, -1, -1, "<= 32");
+    report("  ... KiB of addresses", (opened.mapped - before.mapped) / SHARDS, -1, -1, "");
+    report("  written to, KiB of heap", (written.heap - before.heap) / SHARDS, -1, -1, "<= 32");
+    report("  ... KiB in memory", (written.resident - before.resident) / SHARDS, -1, -1, "<= 512");
+    report("  ... KiB of addresses", (written.mapped - before.mapped) / SHARDS, -1, -1, "<= 8192");
+    bench_remove(bench_path("memory"));
+}
+
 int main(void) {
     comet_side side;
     lmdb_figures lmdb;
@@ -471,5 +553,7 @@ int main(void) {
     side_close(&side);
     measure_opening(opened);
     measure_disk(opened);
+    measure_latency();
+    measure_memory();
     return 0;
 }

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILLS 120
+#define KILLS 120 /* unless $COMET_TEST_KILLS says otherwise */
 #define SETTINGS "max_file_size=16KiB boundary_interval=10 min_compress_size=250"
 
 /* ---- What the entry at an offset is, whoever appended it ---- */
@@ -44,6 +44,12 @@ static void append_some(comet_txn *txn, uint64_t count, bool doomed) {
         }
         OK(append_one(txn, &entry, &offset));
     }
+}
+
+static unsigned kill_count(void) {
+    const char *given = getenv("COMET_TEST_KILLS");
+
+    return given != NULL ? (unsigned)strtoul(given, NULL, 10) : KILLS;
 }
 
 /* ---- A process of its own ---- */
@@ -270,7 +276,7 @@ static void killed_at_any_point(void **state) {
     uint64_t random = random_seed("kills");
     (void)state;
 
-    for (unsigned i = 0; i < KILLS; i++) {
+    for (unsigned i = 0, count = kill_count(); i < count; i++) {
         report last = run_and_kill("writer", &random);
         (void)check_after(&last, "killed");
     }
@@ -280,7 +286,7 @@ static void machine_restarted_after_a_kill(void **state) {
     uint64_t random = random_seed("restarts");
     (void)state;
 
-    for (unsigned i = 0; i < KILLS / 3; i++) {
+    for (unsigned i = 0, count = kill_count() / 3; i < count; i++) {
         report last = run_and_kill("simple", &random);
         simulate_reboot(directory, 0);
         (void)check_after(&last, "restarted");
@@ -369,7 +375,7 @@ static void lost_after_a_kill(void **state) {
     char what[64];
     (void)state;
 
-    for (unsigned i = 0; i < 48; i++) {
+    for (unsigned i = 0, count = kill_count() / 5 * 2; i < count; i++) {
         report last = run_and_kill("simple", &random);
         unsigned which = i / 4 % 3;
         (void)snprintf(what, sizeof what, "%s, damage %u after a kill",

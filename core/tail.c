@@ -100,6 +100,8 @@ static comet_status load_last(comet_shard *shard, const segment_item *item, uint
     if (segment_fd(item->file) >= 0) {
         FORWARD(segment_size(item->file, &tail->position, error));
     }
+    /* At once: until it is on disk only index.bin tells where a file with bytes behind its end ends. */
+    (void)segment_save_index(item->file, NULL);
     shard->tail.blocks = segment_index(item->file);
     shard->tail.is_closed = true;
     return COMET_OK;

@@ -90,6 +90,7 @@ static comet_status load_last(comet_shard *shard, const segment_item *item, uint
                               comet_error *error) {
     index_tail *tail = &shard->tail.index;
     comet_status status = load_block(shard, item->file, end, error);
+    index_mark last;
 
     if (status != COMET_CORRUPT) {
         return status;
@@ -99,6 +100,11 @@ static comet_status load_last(comet_shard *shard, const segment_item *item, uint
     tail->position = item->facts.bytes;
     if (segment_fd(item->file) >= 0) {
         FORWARD(segment_size(item->file, &tail->position, error));
+        /* After a power cut there may be room behind the entries, which are all that index.bin counts. */
+        if (segment_index(item->file) != NULL && end > segment_first_offset(item->file) &&
+            checkpoint_mark_at(item->file, end, false, &last, NULL) == COMET_OK) {
+            tail->position = last.position;
+        }
     }
     shard->tail.blocks = segment_index(item->file);
     shard->tail.is_closed = true;

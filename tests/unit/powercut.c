@@ -407,7 +407,6 @@ void powercut_end(void) {
 typedef struct cut {
     uint64_t random;
     size_t sector_bytes;
-    bool keeps_order; /* of changes to names */
     bool tears;
 } cut;
 
@@ -454,18 +453,16 @@ static void freeze_file(const node *file, const char *path, cut *how) {
 static void freeze_directory(const node *directory, const char *into, cut *how) {
     name_list names = {NULL, 0};
     uint64_t share = mood(how);
-    size_t first = (size_t)random_below(&how->random, directory->change_count + 1);
+    size_t kept = (size_t)random_below(&how->random, directory->change_count + 1);
 
-    first = share == 0 ? 0 : share == 2 ? directory->change_count : first;
+    kept = share == 0 ? 0 : share == 2 ? directory->change_count : kept;
     for (size_t i = 0; i < directory->names.count; i++) {
         change made = {.what = directory->names.names[i].what};
         memcpy(made.to, directory->names.names[i].text, NAME_ROOM);
         names_apply(&names, &made);
     }
-    for (size_t i = 0; i < directory->change_count; i++) {
-        if (how->keeps_order ? i < first : is_kept(how, share)) {
-            names_apply(&names, &directory->changes[i]);
-        }
+    for (size_t i = 0; i < kept; i++) {
+        names_apply(&names, &directory->changes[i]);
     }
     assert_int_equal(mkdir(into, 0700), 0);
     for (size_t i = 0; i < names.count; i++) {
@@ -488,7 +485,6 @@ void powercut_freeze(const char *into, uint64_t seed) {
         root = root->next;
     }
     how.sector_bytes = random_below(&how.random, 2) == 0 ? SECTOR_BYTES : PAGE_BYTES;
-    how.keeps_order = random_below(&how.random, 4) != 0;
     how.tears = random_below(&how.random, 2) == 0;
     freeze_directory(root, into, &how);
 }

@@ -8,8 +8,9 @@
 **                       or (of data files) torn; now and then the kernel writes some back by itself
 **   a file's length     that of its last sync_file, or the present one
 **   names               those of the directory's last sync_directory, and of what was made, renamed and
-**                       removed since a beginning or, stricter than file systems with a journal are, any
-**                       part of it.  A synced file without a synced name is not there.
+**                       removed since a beginning: file systems with a journal keep the order within a
+**                       directory, and none between directories.  A synced file whose name was not is
+**                       not there
 **
 ** Every choice comes from a seed, and the clocks only go when they are looked at, so that a run can be
 ** repeated.  One thread only.

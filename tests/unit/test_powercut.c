@@ -401,6 +401,7 @@ static void check_cut(const cut *one) {
 
     if(getenv("KEEP")){char b[1000];snprintf(b,1000,"cp -r %s %s.orig",one->directory,one->directory);system(b);}
     open_cut(one->directory);
+    if(getenv("KEEP")){comet_shard_info i; OK(comet_shard_describe(shard,&i,&error)); if(atoi(getenv("KEEP"))==(int)running_cut) print_message("%llu..%llu durable %llu published %llu txn %lld base %lld\n",(unsigned long long)i.first_offset,(unsigned long long)i.end_offset,(unsigned long long)one->due.durable_end,(unsigned long long)one->due.published,(long long)one->due.in_flight,one->due.in_flight==NOBODY?-1LL:(long long)txn_base[one->due.in_flight]);}
     end = check_entries(&one->due);
     check_group(&one->due, end);
     check_segments();

@@ -8,6 +8,7 @@
 **                                                 before first           first; the rest is skipped
 **                                                 past end               end
 **
+** What the Go package kept elsewhere in older versions is legacy.c's, and comes in with the first use.
 ** The kernel may bring an acknowledgement onto the disk before the entries it is about.  So after a
 ** power cut recovery puts positions that lie past the end back to the end (consumer_recover): they
 ** would hide the entries that get those offsets next.
@@ -106,8 +107,13 @@ static comet_status open_to_write(comet_shard *shard, comet_error *error) {
             status = offsets_open(path, true, true, &made, error);
         }
     }
+    if (status == COMET_OK && legacy_is_there(shard)) {
+        status = legacy_import(shard, made, error);
+    }
     if (status == COMET_OK) {
         publish_table(shard, made);
+    } else {
+        offsets_close(made);
     }
     groups_unlock(shard);
     return status;
@@ -123,7 +129,8 @@ static comet_status table_to_read(comet_shard *shard, offset_table **table, come
         *table = present;
         return COMET_OK;
     }
-    if (present != NULL && shard->home.writable) { /* it was damaged under our hands */
+    /* It was damaged under our hands, or there are positions to take over first. */
+    if (shard->home.writable && (present != NULL || legacy_is_there(shard))) {
         FORWARD(open_to_write(shard, error));
         *table = atomic_load(&shard->groups);
         return COMET_OK;

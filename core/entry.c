@@ -7,6 +7,9 @@
 **
 ** The rules that keep the two apart: data that begins with the magic always becomes a frame, even a
 ** larger one; all other data becomes one only where that is smaller.
+** No data at all is a frame too: a payload of length 0 can be read, but it ends the scans with which the
+** Go package rebuilds a list of entries, and what stands behind it would be lost there.  Nor does Go
+** get past a payload of more than 10 MiB; those are written all the same, and it cannot read them.
 */
 #include "entry.h"
 
@@ -25,6 +28,9 @@
 
 /* The first guess where a frame does not tell its size: Go leaves it out below 256 bytes. */
 #define ENTRY_GUESS_BYTES ((size_t)64 * 1024)
+
+/* A frame of no content, without checksum: one segment, content size 0, a last raw block of 0 bytes. */
+static const unsigned char ENTRY_OF_NOTHING[9] = {0x28, 0xB5, 0x2F, 0xFD, 0x20, 0, 1, 0, 0};
 
 static_assert(COMET_ENTRY_BYTES_MAX + (COMET_ENTRY_BYTES_MAX >> 8) < UINT32_MAX,
               "the length of a payload fits its field");
@@ -165,6 +171,12 @@ comet_status entry_encode(entry_encoder *encoder, const void *data, size_t size,
                          size, COMET_ENTRY_BYTES_MAX);
     }
     entry_encoder_shrink(encoder, size);
+    if (size == 0) {
+        *stored = ENTRY_OF_NOTHING;
+        *stored_size = sizeof ENTRY_OF_NOTHING;
+        *compressed = true;
+        return COMET_OK;
+    }
     must = entry_is_frame(data, size);
     if (must) {
         FORWARD(
@@ -182,7 +194,7 @@ comet_status entry_encode(entry_encoder *encoder, const void *data, size_t size,
     }
     assert(length <= ENTRY_STORED_BYTES_MAX);
     *compressed = length > 0;
-    *stored = length > 0 ? encoder->buffer.bytes : size > 0 ? data : "";
+    *stored = length > 0 ? encoder->buffer.bytes : data;
     *stored_size = length > 0 ? length : size;
     return COMET_OK;
 }

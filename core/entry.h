@@ -11,7 +11,8 @@
 **
 ** No flag says whether a payload is compressed: one of at least 4 bytes that begins with zstd's
 ** magic is.  Therefore data that begins with it by itself is always wrapped in a frame, so that
-** every entry comes back as it went in, here and in the Go package.
+** every entry comes back as it went in, here and in the Go package.  So is data of no bytes; that a
+** payload of length 0 is an empty entry holds for logs that Go wrote.
 **
 ** Thread rule: one encoder or decoder belongs to one thread at a time.
 */

@@ -313,34 +313,48 @@ static comet_status list_from_manifest(comet_shard *shard, const manifest *from,
     return COMET_OK;
 }
 
-static comet_status read_manifest(const comet_shard *shard, manifest *out, comet_error *error) {
+comet_status inventory_read_file(const comet_shard *shard, const char *name, uint64_t most,
+                                 uint8_t **bytes, size_t *size, comet_error *error) {
     char path[PATH_BYTES_MAX];
-    comet_status status;
     platform_info info;
-    uint8_t *bytes;
+    uint8_t *made;
     int result;
     int fd;
 
-    FORWARD(shard_path(shard, MANIFEST_NAME, path, error));
+    FORWARD(shard_path(shard, name, path, error));
     fd = platform->open_file(path, PLATFORM_READ);
     if (fd < 0) {
         return error_set(error, fd == -ENOENT ? COMET_NOT_FOUND : COMET_IO, -fd, "cannot open %s",
                          path);
     }
     result = platform->file_info(fd, &info);
-    if (result != 0 || info.size_bytes > MANIFEST_BYTES_MAX) {
+    if (result != 0 || info.size_bytes > most) {
         (void)platform->close_file(fd);
         return error_set(error, result != 0 ? COMET_IO : COMET_CORRUPT, -result,
-                         "%s cannot be a manifest", path);
+                         "%s cannot be what its name says", path);
     }
-    bytes = memory_allocate((size_t)info.size_bytes + 1);
-    result = bytes == NULL ? 0 : platform->read_at(fd, bytes, (size_t)info.size_bytes, 0);
+    made = memory_allocate((size_t)info.size_bytes + 1);
+    result = made == NULL ? 0 : platform->read_at(fd, made, (size_t)info.size_bytes, 0);
     (void)platform->close_file(fd);
-    if (bytes == NULL) {
+    if (made == NULL) {
         return memory_failed(error, (size_t)info.size_bytes);
     }
-    status = result != 0 ? error_set(error, COMET_IO, -result, "cannot read %s", path)
-                         : manifest_decode(bytes, (size_t)info.size_bytes, out, error);
+    if (result != 0) {
+        memory_release(made);
+        return error_set(error, COMET_IO, -result, "cannot read %s", path);
+    }
+    *bytes = made;
+    *size = (size_t)info.size_bytes;
+    return COMET_OK;
+}
+
+comet_status inventory_read_manifest(const comet_shard *shard, manifest *out, comet_error *error) {
+    comet_status status;
+    uint8_t *bytes;
+    size_t size;
+
+    FORWARD(inventory_read_file(shard, MANIFEST_NAME, MANIFEST_BYTES_MAX, &bytes, &size, error));
+    status = manifest_decode(bytes, size, out, error);
     memory_release(bytes);
     return status;
 }
@@ -366,7 +380,7 @@ comet_status inventory_load(comet_shard *shard, bool newer, segment_list **list,
     manifest found;
 
     manifest_init(&found);
-    status = read_manifest(shard, &found, error);
+    status = inventory_read_manifest(shard, &found, error);
     /* A first transaction under way: its files are another process's, and not to be touched. */
     if (status == COMET_NOT_FOUND && state_is_trusted(&shard->state) &&
         state_end(&shard->state) == 0) {

@@ -243,6 +243,15 @@ comet_status offsets_claim(offset_table *table, const group_name *name, int *slo
     return COMET_OK;
 }
 
+bool offsets_has_removed(const offset_table *table) {
+    for (int slot = 0; slot < (int)OFFSETS_SLOT_COUNT; slot++) {
+        if (slot_is_removed(table, slot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void offsets_remove(offset_table *table, int slot) {
     for (unsigned i = 0; i < OFFSETS_NAME_WORDS; i++) {
         field_store(table, slot, 8 * i, NAME_REMOVED);

@@ -90,6 +90,9 @@ bool offsets_is(const offset_table *table, int slot, const group_name *name);
 comet_status offsets_claim(offset_table *table, const group_name *name, int *slot,
                            comet_error *error);
 
+/* Whether a group was removed whose slot nobody has had since. */
+bool offsets_has_removed(const offset_table *table);
+
 /* Needs the lock. */
 void offsets_remove(offset_table *table, int slot);
 

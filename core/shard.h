@@ -201,7 +201,23 @@ comet_status consumer_sync(comet_shard *shard, comet_error *error);
 /* After recovery: entries past the end do not exist, so nobody has acknowledged them. */
 void consumer_recover(comet_shard *shard);
 
+/* ---- legacy.c ---- */
+
+/* Whether groups stand where only older versions of the Go package look for them. */
+bool legacy_is_there(const comet_shard *shard);
+
+/* Take their positions over into `table`.  Needs the lock of the groups. */
+comet_status legacy_import(comet_shard *shard, offset_table *table, comet_error *error);
+
 /* ---- inventory.c ---- */
+
+/* All bytes of a file of the shard, at most `most`.  Release *bytes with memory_release().
+** Errors: COMET_NOT_FOUND, COMET_CORRUPT (there are more), COMET_NOMEM, COMET_IO. */
+comet_status inventory_read_file(const comet_shard *shard, const char *name, uint64_t most,
+                                 uint8_t **bytes, size_t *size, comet_error *error);
+
+/* index.bin; as manifest_decode(). */
+comet_status inventory_read_manifest(const comet_shard *shard, manifest *out, comet_error *error);
 
 /* Load the list of segments: index.bin's, or where that is missing or damaged, made from the files.
 ** Segments that are open already are shared.  With `newer`, files that go on where index.bin ends

@@ -396,12 +396,12 @@ static comet_status append(comet_txn *txn, const void *data, size_t size, int64_
     index_tail *tail = &shard->tail.index;
     write_totals *totals = &shard->tail.totals;
     int64_t compress_from = log_value(shard->log, COMET_MIN_COMPRESS_SIZE);
-    const void *stored = size > 0 ? data : "";
+    const void *stored = data;
     size_t stored_size = size;
     bool compressed = false;
 
     FORWARD(append_check(txn, size, timestamp, error));
-    if ((int64_t)size >= compress_from || entry_is_frame(stored, size)) {
+    if ((int64_t)size >= compress_from || size == 0 || entry_is_frame(data, size)) {
         int level = (int)log_value(shard->log, COMET_COMPRESS_LEVEL);
         int64_t begun = platform->clock();
         FORWARD(entry_encode(shard->encoder, data, size, compress_from, level, &stored,

@@ -61,10 +61,10 @@ static bool round_trip(coder *c, const void *data, size_t size, int64_t min, int
     assert_int_equal(compressed, entry_is_frame(stored, stored_size));
     if (!compressed) {
         assert_int_equal(stored_size, size);
-        assert_true(size == 0 || stored == data);
+        assert_true(size > 0 && stored == data);
     } else {
         assert_int_equal(ZSTD_getFrameContentSize(stored, stored_size), size);
-        assert_true((((const unsigned char *)stored)[4] & 4) != 0); /* the checksum flag */
+        assert_int_equal((((const unsigned char *)stored)[4] & 4) != 0, size > 0); /* a checksum */
     }
     assert_int_equal(entry_decode(c->decoder, stored, stored_size, &back, &back_size, &c->error),
                      COMET_OK);
@@ -92,12 +92,13 @@ static void test_header(void **state) {
     assert_int_equal(entry_header_timestamp(at), -1);
 }
 
-/* Empty entries and NUL bytes would get lost. */
+/* Empty entries and NUL bytes would get lost; and a payload of length 0 ends the scans of the Go
+** package, which would lose what stands behind it. */
 static void test_small_round_trips(void **state) {
     coder *c = *state;
     unsigned char zeros[64] = {0};
-    assert_false(round_trip(c, NULL, 0, 0, 1, NULL));
-    assert_false(round_trip(c, "", 0, 4096, 1, NULL));
+    assert_true(round_trip(c, NULL, 0, 0, 1, NULL));
+    assert_true(round_trip(c, "", 0, 4096, 1, NULL));
     for (size_t size = 1; size <= sizeof zeros; size++) {
         (void)round_trip(c, zeros, size, 0, 1, NULL);
         (void)round_trip(c, zeros, size, 4096, 1, NULL);
@@ -111,7 +112,7 @@ static void test_magic_is_always_wrapped(void **state) {
     unsigned char frame[200];
     size_t length;
 
-    for (size_t size = 0; size < 4; size++) {
+    for (size_t size = 1; size < 4; size++) {
         assert_false(round_trip(c, bytes, size, 4096, 1, NULL));
     }
     for (size_t size = 4; size <= sizeof bytes; size++) {

@@ -334,6 +334,152 @@ static void test_a_reader_sees_groups_and_writes_nothing(void **state) {
     comet_log_close(log);
 }
 
+/* ---- Where older versions of the Go package kept positions ---- */
+
+static void path_of(const fixture *used, const char *name, char path[400]) {
+    snprintf(path, 400, "%s/shard-0000/%s", used->directory, name);
+}
+
+static size_t put_bytes(const char *path, const void *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+    return size;
+}
+
+/* { u8 length, name, i64 offset }, as offsets.bin and index.bin have it. */
+static size_t put_group(unsigned char *at, const char *name, int64_t offset) {
+    size_t length = strlen(name);
+
+    at[0] = (unsigned char)length;
+    memcpy(at + 1, name, length);
+    memcpy(at + 1 + length, &offset, sizeof offset);
+    return 9 + length;
+}
+
+static void write_offsets_bin(const fixture *used, bool torn) {
+    unsigned char bytes[256] = {1, 4};
+    size_t size = 5;
+    char path[400];
+
+    size += put_group(bytes + size, "old", 10);
+    size += put_group(bytes + size, "both", 20);
+    size += put_group(bytes + size, "beyond", 500);
+    size += put_group(bytes + size, "torn", 30);
+    path_of(used, "offsets.bin", path);
+    put_bytes(path, bytes, torn ? size - 3 : size);
+}
+
+/* W41: a position that offsets.state has is newer than offsets.bin's, and is not overwritten by it. */
+static void test_positions_of_offsets_bin_are_taken_over_once(void **state) {
+    fixture *used = *state;
+    comet_group *group;
+    char path[400];
+
+    path_of(used, "offsets.bin", path);
+    assert_int_equal(ack(used->shard, "both", 4), COMET_OK);
+    close_log(used);
+    write_offsets_bin(used, false);
+    open_log(used);
+    assert_int_equal(look(used->shard, "both").position, 5);
+    assert_int_equal(look(used->shard, "old").position, 10);
+    assert_int_equal(look(used->shard, "torn").position, 30);
+    assert_int_equal(look(used->shard, "beyond").position, 100);
+    assert_int_equal(access(path, F_OK), -1);
+    append(used->shard, 1);
+    assert_int_equal(look(used->shard, "beyond").lag, 1); /* it is at the end, not past it */
+    group = group_of(used->shard, "old");
+    assert_int_equal(comet_group_forget(group, NULL), COMET_OK);
+    comet_group_close(group);
+    close_log(used);
+    open_log(used);
+    assert_false(look(used->shard, "old").exists);
+}
+
+/* A file that cannot be read whole gives what it has, and stays for whoever wants to look. */
+static void test_a_torn_offsets_bin_is_kept(void **state) {
+    fixture *used = *state;
+    char command[700];
+
+    close_log(used);
+    unlink(used->table);
+    write_offsets_bin(used, true);
+    open_log(used);
+    assert_int_equal(ack(used->shard, "new", 5), COMET_OK); /* by acknowledging as well */
+    assert_int_equal(look(used->shard, "old").position, 10);
+    assert_false(look(used->shard, "torn").exists);
+    snprintf(command, sizeof command, "ls '%s'/shard-0000/offsets.bin.corrupted.* > /dev/null",
+             used->directory);
+    assert_int_equal(system(command), 0);
+}
+
+/* Where nobody may write, nothing is taken over and nothing is touched. */
+static void test_a_reader_leaves_offsets_bin_alone(void **state) {
+    fixture *used = *state;
+    comet_log *log = NULL;
+    comet_shard *shard = NULL;
+    char path[400];
+
+    close_log(used);
+    write_offsets_bin(used, false);
+    assert_int_equal(comet_log_open(used->directory, COMET_OPEN_READONLY, NULL, &log, NULL),
+                     COMET_OK);
+    assert_int_equal(comet_shard_open(log, 0, false, &shard, NULL), COMET_OK);
+    assert_false(look(shard, "old").exists);
+    path_of(used, "offsets.bin", path);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(access(used->table, F_OK), -1);
+    comet_shard_close(shard);
+    comet_log_close(log);
+    open_log(used);
+    assert_int_equal(look(used->shard, "old").position, 10);
+}
+
+/* Put consumers into index.bin as the Go package would, without our trailer. */
+static void write_index_consumers(const fixture *used) {
+    unsigned char front[4096];
+    unsigned char all[5000];
+    char path[400];
+    size_t size;
+    size_t at = 36;
+    FILE *file;
+
+    path_of(used, "index.bin", path);
+    file = fopen(path, "rb");
+    assert_non_null(file);
+    size = fread(front, 1, sizeof front, file);
+    fclose(file);
+    memcpy(all, front, 36);
+    all[24] = 2;
+    at += put_group(all + at, "old", 10);
+    at += put_group(all + at, "both", 20);
+    for (size_t i = 36; i < size && memcmp(front + i, "COMETMAN", 8) != 0; i++) {
+        all[at++] = front[i];
+    }
+    put_bytes(path, all, at);
+}
+
+static void test_consumers_of_index_bin_are_a_fallback(void **state) {
+    fixture *used = *state;
+    comet_group *group;
+
+    assert_int_equal(ack(used->shard, "both", 4), COMET_OK);
+    close_log(used);
+    write_index_consumers(used);
+    open_log(used);
+    assert_int_equal(look(used->shard, "old").position, 10);
+    assert_int_equal(look(used->shard, "both").position, 5);
+    group = group_of(used->shard, "old");
+    assert_int_equal(comet_group_forget(group, NULL), COMET_OK);
+    comet_group_close(group);
+    close_log(used);
+    write_index_consumers(used); /* as if index.bin had not been written since */
+    open_log(used);
+    assert_false(look(used->shard, "old").exists);
+}
+
 /* ---- Many at once ---- */
 
 #define WORKERS 4
@@ -476,6 +622,10 @@ int main(void) {
         TEST(test_a_damaged_file_is_set_aside_not_deleted),
         TEST(test_recovery_puts_positions_back_to_the_end),
         TEST(test_a_reader_sees_groups_and_writes_nothing),
+        TEST(test_positions_of_offsets_bin_are_taken_over_once),
+        TEST(test_a_torn_offsets_bin_is_kept),
+        TEST(test_a_reader_leaves_offsets_bin_alone),
+        TEST(test_consumers_of_index_bin_are_a_fallback),
         TEST(test_four_processes_never_move_a_position_back),
         TEST(test_four_threads_never_move_a_position_back),
         TEST(test_death_at_any_moment_leaves_a_sound_table),

@@ -263,7 +263,8 @@ static bool is_version(comet_cursor *cursor, uint64_t which) {
 
 /* Past what is durable may follow what was committed, and after some of that, if anything, a transaction
 ** that was not, or no longer: one that had begun there. */
-static void check_tail_entry(comet_cursor *cursor, const promise *due, uint64_t *txn) {
+static void check_tail_entry(comet_cursor *cursor, const promise *due, uint64_t first,
+                             uint64_t *txn) {
     uint64_t at = comet_cursor_offset(cursor);
 
     if (*txn == NOBODY && at < due->published && is_version(cursor, committed[at])) {
@@ -272,7 +273,7 @@ static void check_tail_entry(comet_cursor *cursor, const promise *due, uint64_t 
     for (uint64_t i = 0; i < due->version_count; i++) {
         uint64_t owner = versions[i].txn;
         if (versions[i].offset == at && is_version(cursor, i) &&
-            (*txn == owner || (*txn == NOBODY && txn_base[owner] == at)) &&
+            (*txn == owner || (*txn == NOBODY && (txn_base[owner] == at || at == first))) &&
             (owner == due->in_flight || !is_full)) {
             *txn = owner;
             return;
@@ -309,7 +310,7 @@ static uint64_t check_entries(const promise *due) {
         if (at < due->durable_end) {
             assert_true(is_version(cursor, committed[at]));
         } else {
-            check_tail_entry(cursor, due, &txn);
+            check_tail_entry(cursor, due, info.first_offset, &txn);
         }
         at++;
         status = comet_cursor_next(cursor, &error);
@@ -419,7 +420,7 @@ static void check_cut(const cut *one) {
 static void cut_again(cut *one) {
     size_t first = cut_count;
 
-    one->due.first_high = one->due.published; /* closing deletes what is old */
+    one->due.first_high = NOBODY; /* closing deletes what is old */
     nested_due = &one->due;
     cut_limit = cut_count + NESTED_CUTS;
     powercut_begin(one->directory, random_next(&cut_random), take_cut);
@@ -467,7 +468,7 @@ static void run_script(uint64_t seed) {
     close_all();
     powercut_end();
     for (size_t i = 0; i < cut_count; i++) { /* what the last close has deleted nobody asked */
-        cuts[i].due.first_high = cuts[i].is_open ? now.published : cuts[i].due.first_high;
+        cuts[i].due.first_high = cuts[i].is_open ? NOBODY : cuts[i].due.first_high;
     }
 }
 

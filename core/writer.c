@@ -529,6 +529,7 @@ static comet_status check_files(comet_txn *txn, comet_error *error) {
 static comet_status prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
 
+    txn->is_prepared_durably = false; /* an earlier time it may have been, with more segments */
     FORWARD(finish_block(txn, error));
     FORWARD(check_files(txn, error));
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction

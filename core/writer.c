@@ -568,13 +568,6 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
 
 /* ---- Taking back ---- */
 
-/* What index.bin says of a segment that is written to again: what it held when it was finished was taken
-** back, and must not be vouched for. */
-static void segment_begins_anew(manifest_segment *facts) {
-    facts->entry_count = facts->bytes = facts->compressed_count = facts->disorder_end = 0;
-    facts->has_bounds = false;
-}
-
 static void remove_files(const comet_txn *txn, const segment_list *list, size_t keep) {
     for (size_t i = keep; i < list->count; i++) {
         (void)segment_remove(list->items[i].file, NULL);
@@ -623,7 +616,7 @@ static void drop_segments(comet_txn *txn) {
         before->count = keep;
     }
     if (txn->list != txn->begin_list) {
-        segment_begins_anew(&txn->list->items[keep - 1].facts);
+        manifest_forget_entries(&txn->list->items[keep - 1].facts);
     }
     if (was_saved) {
         save_shorter_list(txn);

@@ -375,7 +375,8 @@ static comet_status open_index(segment_file *segment, uint64_t end, index_access
     FORWARD(segment_size(segment, &size, error));
     index_path(segment, path);
     FORWARD(index_open(path, facts->sequence, facts->first_offset,
-                       segment->home->writable ? access : INDEX_READ, index_capacity(segment, size), &index, error));
+                       segment->home->writable ? access : INDEX_READ, index_capacity(segment, size),
+                       &index, error));
     if (!index_covers(segment, index, end)) {
         index_close(index);
         return error_set(error, COMET_CORRUPT, 0, "%s does not hold all of its segment", path);

@@ -145,11 +145,12 @@ test:  ## build and run all tests; SANITIZE=address,undefined or thread instrume
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs $(if $(SANITIZE)$(COVERAGE),,all)
 	@CC='$(CC)' JOBS=$(JOBS) tests/run.sh $(PROGRAMS) $(LOADING) $(if $(SANITIZE)$(COVERAGE),,tests/check-build.sh)
 
-test-crash:  ## writers killed 2,000 times and their files lost 800 times, the consumer killed 500 times
+test-crash:  ## writers killed 2,000 times and their files lost 800 times, the consumer killed 500 times, 10,000 power cuts
 	@tests/setup.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
 	@COMET_TEST_KILLS=500 JOBS=1 SHOW=1 tests/run.sh $(BUILD)/tests/sql/test_consumer
 	@COMET_TEST_KILLS=2000 JOBS=1 SHOW=1 tests/run.sh $(BUILD)/tests/unit/test_recovery
+	@COMET_TEST_POWER_CUTS=10000 JOBS=1 TIMEOUT=3600 SHOW=1 tests/run.sh $(BUILD)/tests/unit/test_powercut
 
 test-soak:  ## many processes, random kills, for COMET_SOAK_SECONDS=600; 100,000 openings; 20 GB through 64 MiB
 	@tests/setup.sh build test

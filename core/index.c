@@ -138,6 +138,18 @@ static unsigned char *chunk_record(const block_index *index, const index_chunk *
     return chunk->bytes + INDEX_HEADER_BYTES + at % index->records_per_chunk * index->record_bytes;
 }
 
+static _Atomic uint64_t *header_field(const block_index *index, unsigned place) {
+    return (_Atomic uint64_t *)(void *)(index_header(index) + place);
+}
+
+uint64_t index_count(const block_index *index) {
+    return atomic_load_explicit(header_field(index, INDEX_COUNT_PLACE), memory_order_acquire);
+}
+
+static void index_set_count(block_index *index, uint64_t count) {
+    atomic_store_explicit(header_field(index, INDEX_COUNT_PLACE), count, memory_order_release);
+}
+
 /* ---- Opening ---- */
 
 /* Room for pointers to all chunks that a segment of that size can ever need: the chunks' table
@@ -290,15 +302,45 @@ static uint64_t index_used_bytes(const block_index *index, uint64_t count) {
            count % index->records_per_chunk * index->record_bytes;
 }
 
-comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offset, bool writable,
-                        uint64_t data_bytes_max, block_index **index, comet_error *error) {
+/* The other way round. */
+static uint64_t index_records_within(const block_index *index, uint64_t bytes) {
+    uint64_t rest = bytes % INDEX_CHUNK_BYTES;
+    uint64_t records =
+        rest > INDEX_HEADER_BYTES ? (rest - INDEX_HEADER_BYTES) / index->record_bytes : 0;
+
+    records = records < index->records_per_chunk ? records : index->records_per_chunk;
+    return bytes / INDEX_CHUNK_BYTES * index->records_per_chunk + records;
+}
+
+/* The count is read before the size: a writer elsewhere extends the file first, then counts.  The disk may
+** keep the two in another order, so that a power cut leaves a count of records that are not there. */
+static comet_status check_size(block_index *index, const char *path, index_access access,
+                               comet_error *error) {
+    uint64_t used = index_used_bytes(index, index_count(index));
+    int64_t size = platform->file_size(index->fd);
+
+    if (size < 0) {
+        return error_set(error, COMET_IO, (int)-size, "cannot ask for the size of %s", path);
+    }
+    if (used > (uint64_t)size && access != INDEX_MEND) {
+        return error_set(error, COMET_CORRUPT, 0, "%s is cut short", path);
+    }
+    if (used > (uint64_t)size) {
+        index_set_count(index, index_records_within(index, (uint64_t)size));
+    }
+    return COMET_OK;
+}
+
+comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offset,
+                        index_access access, uint64_t data_bytes_max, block_index **index,
+                        comet_error *error) {
     unsigned char header[INDEX_HEADER_BYTES];
     comet_status status;
     index_chunk *chunk;
     block_index *made;
     uint32_t interval;
     int result;
-    int fd = platform->open_file(path, writable ? PLATFORM_WRITE : PLATFORM_READ);
+    int fd = platform->open_file(path, access != INDEX_READ ? PLATFORM_WRITE : PLATFORM_READ);
 
     if (fd < 0) {
         return error_set(error, fd == -ENOENT ? COMET_NOT_FOUND : COMET_IO, -fd,
@@ -319,16 +361,10 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
         return status;
     }
     made->fd = fd;
-    made->writable = writable;
+    made->writable = access != INDEX_READ;
     status = chunk_get(made, 0, &chunk, error);
     if (status == COMET_OK) {
-        /* The count before the size: a writer elsewhere extends the file first, then counts. */
-        uint64_t used = index_used_bytes(made, index_count(made));
-        int64_t size = platform->file_size(fd);
-        if (size < 0 || used > (uint64_t)size) {
-            status = error_set(error, size < 0 ? COMET_IO : COMET_CORRUPT,
-                               size < 0 ? (int)-size : 0, "%s is cut short", path);
-        }
+        status = check_size(made, path, access, error);
     }
     if (status != COMET_OK) {
         index_close(made);
@@ -346,18 +382,6 @@ uint32_t index_interval(const block_index *index) {
 
 uint64_t index_data_bytes_max(const block_index *index) {
     return index->data_bytes_max;
-}
-
-static _Atomic uint64_t *header_field(const block_index *index, unsigned place) {
-    return (_Atomic uint64_t *)(void *)(index_header(index) + place);
-}
-
-uint64_t index_count(const block_index *index) {
-    return atomic_load_explicit(header_field(index, INDEX_COUNT_PLACE), memory_order_acquire);
-}
-
-static void index_set_count(block_index *index, uint64_t count) {
-    atomic_store_explicit(header_field(index, INDEX_COUNT_PLACE), count, memory_order_release);
 }
 
 void index_note(block_index *index, uint64_t end_offset, uint64_t compressed_count) {

@@ -78,9 +78,17 @@ comet_status index_create(const char *path, uint64_t sequence, uint64_t first_of
                           uint32_t interval, uint64_t data_bytes_max, block_index **index,
                           comet_error *error);
 
+/* How an index is opened. */
+typedef enum index_access {
+    INDEX_READ,
+    INDEX_WRITE,
+    INDEX_MEND /* to write; of the records it counts, the power may have gone before the last were there */
+} index_access;
+
 /* Open the one that is there.  COMET_NOT_FOUND: none; COMET_CORRUPT: not this segment's. */
-comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offset, bool writable,
-                        uint64_t data_bytes_max, block_index **index, comet_error *error);
+comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offset,
+                        index_access access, uint64_t data_bytes_max, block_index **index,
+                        comet_error *error);
 void index_close(block_index *index);
 
 /* The first offset that the index at `path` was made for; COMET_CORRUPT or COMET_NOT_FOUND otherwise. */

@@ -497,5 +497,7 @@ comet_status inventory_sweep(comet_shard *shard, const segment_list *list, comet
     }
     memory_release(files.numbers);
     (void)platform->list_directory(shard->home.directory, stray_visit, shard);
+    /* Else another power cut could bring a file back when its numbers have been given anew. */
+    (void)platform->sync_directory(shard->home.directory);
     return COMET_OK;
 }

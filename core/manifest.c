@@ -92,6 +92,12 @@ bool manifest_parse_name(const char *name, uint64_t *sequence) {
 
 /* ---- Struct ---------------------------------------------------------------------------------- */
 
+void manifest_forget_entries(manifest_segment *segment) {
+    segment->entry_count = segment->bytes = 0;
+    segment->compressed_count = segment->disorder_end = 0;
+    segment->has_bounds = false;
+}
+
 void manifest_init(manifest *list) {
     assert(list != NULL);
     memset(list, 0, sizeof *list);

@@ -36,6 +36,10 @@ typedef struct manifest_segment {
     uint64_t compressed_count;
 } manifest_segment;
 
+/* The segment is written to again: what it held when it was finished was taken back, or never was, and
+** must not be vouched for. */
+void manifest_forget_entries(manifest_segment *segment);
+
 /* A consumer's position as index files of old kept it. */
 typedef struct manifest_consumer {
     char name[256];

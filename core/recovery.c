@@ -230,6 +230,12 @@ static void drop_behind(segment_list *list, uint64_t end) {
            (list->count > 1 || list->items[0].facts.entry_count == 0)) {
         segment_release(list->items[--list->count].file);
     }
+    if (list->count > 0) {
+        manifest_segment *last = &list->items[list->count - 1].facts;
+        if (last->first_offset + last->entry_count > end) {
+            manifest_forget_entries(last);
+        }
+    }
 }
 
 static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint64_t *end,

@@ -364,7 +364,8 @@ static bool index_covers(const segment_file *segment, block_index *index, uint64
 }
 
 /* The index on disk, if it is of any use. */
-static comet_status open_index(segment_file *segment, uint64_t end, comet_error *error) {
+static comet_status open_index(segment_file *segment, uint64_t end, index_access access,
+                               comet_error *error) {
     const manifest_segment *facts = &segment->facts;
     char path[PATH_BYTES_MAX];
     block_index *index;
@@ -373,8 +374,9 @@ static comet_status open_index(segment_file *segment, uint64_t end, comet_error 
 
     FORWARD(segment_size(segment, &size, error));
     index_path(segment, path);
-    FORWARD(index_open(path, facts->sequence, facts->first_offset, segment->home->writable,
-                       index_capacity(segment, size), &index, error));
+    FORWARD(index_open(path, facts->sequence, facts->first_offset,
+                       segment->home->writable ? access : INDEX_READ, index_capacity(segment, size),
+                       &index, error));
     if (!index_covers(segment, index, end)) {
         index_close(index);
         return error_set(error, COMET_CORRUPT, 0, "%s does not hold all of its segment", path);
@@ -391,7 +393,7 @@ static comet_status make_ready(segment_file *segment, uint64_t end, comet_error 
 
     FORWARD(open_data(segment, error));
     if (atomic_load(&segment->index) == NULL) {
-        status = open_index(segment, end, error);
+        status = open_index(segment, end, INDEX_WRITE, error);
     } else if (atomic_load(&segment->is_doubted) || (!index_is_in_memory(segment->index) &&
                                                      !index_covers(segment, segment->index, end))) {
         status = COMET_CORRUPT;
@@ -453,7 +455,9 @@ comet_status segment_find_end(segment_file *segment, uint64_t *end, bool *indexe
     pthread_mutex_lock(&segment->mutex);
     status = open_data(segment, error);
     if (status == COMET_OK && atomic_load(&segment->index) == NULL) {
-        status = open_index(segment, 0, error);
+        /* Before recovery is done nobody else uses it. */
+        bool is_used = segment->home->state == NULL || state_is_trusted(segment->home->state);
+        status = open_index(segment, 0, is_used ? INDEX_WRITE : INDEX_MEND, error);
         if (status == COMET_NOT_FOUND || status == COMET_CORRUPT) {
             status = begin_index(segment, error);
         }

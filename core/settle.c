@@ -46,14 +46,16 @@ static comet_status tidy_files(comet_shard *shard) {
     return status;
 }
 
-/* Another process at work, or the one that owns the shard, will do it in its turn. */
+/* Another process at work, or the one that owns the shard, will do it in its turn; but of this process's
+** acknowledgements nobody else knows. */
 void shard_settle(comet_shard *shard) {
     bool durable = log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF;
+    bool is_writer = log_owns(shard->log, shard->id) && atomic_load(&shard->lock_is_open);
     uint64_t freed;
     bool took_over;
 
-    if (!shard->home.writable || !log_owns(shard->log, shard->id) ||
-        !atomic_load(&shard->lock_is_open) || checkpoint_shard(shard, durable, NULL) != COMET_OK) {
+    if (!shard->home.writable || (!is_writer && !atomic_load(&shard->acks_pending)) ||
+        checkpoint_shard(shard, durable, NULL) != COMET_OK || !is_writer) {
         return;
     }
     if (lock_take(&shard->lock, &took_over, NULL) != COMET_OK) {

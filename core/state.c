@@ -87,8 +87,9 @@ void state_close(shard_state *state) {
 
 static bool numbers_agree(const shard_state *state) {
     for (unsigned i = 0; i < AGREE_TRIES; i++) {
-        uint64_t entry = state_load(state, STATE_LAST_ENTRY);
-        atomic_thread_fence(memory_order_acquire);
+        /* Acquire, so that the end is loaded after it. */
+        uint64_t entry = atomic_load_explicit(
+            (_Atomic uint64_t *)(void *)(state->bytes + STATE_LAST_ENTRY), memory_order_acquire);
         if (entry + 1 == state_end(state)) {
             return true;
         }

@@ -138,6 +138,12 @@ static comet_status trim_list(comet_shard *shard, segment_list **list, uint64_t 
     for (size_t i = count; i < (*list)->count; i++) {
         (void)segment_remove((*list)->items[i].file, NULL);
     }
+    if (count > 0) {
+        manifest_segment *last = &trimmed->items[count - 1].facts;
+        if (last->first_offset + last->entry_count > end) {
+            manifest_forget_entries(last);
+        }
+    }
     shard_set_list(shard, trimmed, shard->list_generation);
     shard->manifest_is_stale = true;
     segment_list_release(*list);

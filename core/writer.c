@@ -529,6 +529,7 @@ static comet_status check_files(comet_txn *txn, comet_error *error) {
 static comet_status prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
 
+    txn->is_prepared_durably = false; /* an earlier time it may have been, with more segments */
     FORWARD(finish_block(txn, error));
     FORWARD(check_files(txn, error));
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
@@ -567,35 +568,61 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
 
 /* ---- Taking back ---- */
 
-/* Remove the segments that stand in the list past the tail's. */
-static void drop_segments(comet_txn *txn) {
-    comet_shard *shard = txn->shard;
-    size_t keep = shard->tail.segment_count;
-    bool was_saved;
+static void remove_files(const comet_txn *txn, const segment_list *list, size_t keep) {
+    for (size_t i = keep; i < list->count; i++) {
+        (void)segment_remove(list->items[i].file, NULL);
+    }
+    if (txn->is_marked) { /* else a power cut could bring them back, behind what follows now */
+        (void)platform->sync_directory(txn->shard->home.directory);
+    }
+}
 
-    if (txn->list->count == keep) {
+/* Index.bin without the segments that were dropped.  If it cannot be written, that is for the next one who
+** writes it; this process's readers need not wait. */
+static void save_shorter_list(comet_txn *txn) {
+    comet_shard *shard = txn->shard;
+
+    shard->manifest_is_stale = true;
+    if (shard_save_manifest(shard, txn->list, txn->begin.index.end_offset,
+                            txn->begin.index.position, NULL) == COMET_OK) {
+        shard->manifest_is_stale = false;
+    } else {
+        shard_set_list(shard, txn->list, shard->list_generation);
+    }
+}
+
+/* Remove the segments that stand in the list past the tail's: from index.bin first, as after a power cut a
+** file that it names and that is gone counts as lost. */
+static void drop_segments(comet_txn *txn) {
+    size_t keep = txn->shard->tail.segment_count;
+    segment_list *before = txn->list;
+    bool was_saved = txn->list_is_saved;
+
+    if (before->count == keep) {
         return;
     }
-    append_room_close(&shard->room);
-    for (size_t i = keep; i < txn->list->count; i++) {
-        (void)segment_remove(txn->list->items[i].file, NULL);
-    }
-    was_saved = txn->list_is_saved;
-    shard->manifest_is_stale |= was_saved;
+    append_room_close(&txn->shard->room);
+    segment_list_retain(before);
     if (keep == txn->begin_list->count) {
         segment_list_release(txn->list);
         txn->list = txn->begin_list;
         txn->list_is_saved = false;
     } else if (txn_relist(txn, keep, NULL, NULL) != COMET_OK) {
         /* No memory for a shorter list: the items stay, hidden behind the count. */
-        for (size_t i = keep; i < txn->list->count; i++) {
-            segment_release(txn->list->items[i].file);
+        remove_files(txn, before, keep);
+        for (size_t i = keep; i < before->count; i++) {
+            segment_release(before->items[i].file);
         }
-        txn->list->count = keep;
+        before->count = keep;
     }
-    if (was_saved) { /* index.bin follows; this process's readers need not wait for it */
-        shard_set_list(shard, txn->list, shard->list_generation);
+    if (txn->list != txn->begin_list) {
+        manifest_forget_entries(&txn->list->items[keep - 1].facts);
     }
+    if (was_saved) {
+        save_shorter_list(txn);
+    }
+    remove_files(txn, before, keep);
+    segment_list_release(before);
 }
 
 /* A power cut must not bring back what a note or a mark vouched for and was then taken back; even less may

@@ -285,7 +285,9 @@ static int rename_file(const char *from, const char *to) {
     powercut_point();
     if (directory != NULL) {
         assert_ptr_equal(directory_of(to, &last_to), directory);
-        (void)stat(from, &info);
+        if (stat(from, &info) == 0) {
+            (void)unlink(to); /* else some file systems write the new one's bytes out, and wait */
+        }
     }
     result = platform_system.rename_file(from, to);
     if (result == 0 && directory != NULL) {

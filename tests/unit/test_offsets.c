@@ -1,5 +1,5 @@
 /* If these break, a group loses its place, takes another's, or reads an entry twice.  Numbers such as
-** W18 are those of mistakes that were seen elsewhere and must not happen here. */
+** W18 are those of the Go package's defects (test_peer.c). */
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -143,7 +143,8 @@ static void test_looking_leaves_no_trace(void **state) {
     comet_free(groups);
 }
 
-/* W18 */
+/* Go's defect W18: a name that is too long, or has a NUL, takes all free slots when it is only
+** looked up. */
 static void test_a_bad_name_changes_nothing(void **state) {
     fixture *used = *state;
     char longest[COMET_GROUP_BYTES_MAX + 2];
@@ -162,7 +163,9 @@ static void test_a_bad_name_changes_nothing(void **state) {
     assert_string_equal(look(used->shard, longest).name, longest);
 }
 
-/* 512 fit, the next is an error, those that are there work on, and forgetting one makes room. */
+/* 512 fit, the next is an error, those that are there work on, and forgetting one makes room.
+** Go's defect W19: its neighbours are not found any more when a group is removed. Go's defect
+** W38: a full table keeps acknowledgements in memory and tells nobody. */
 static void test_a_full_table_is_an_error_and_forgetting_makes_room(void **state) {
     fixture *used = *state;
     comet_group_info *groups;
@@ -186,7 +189,7 @@ static void test_a_full_table_is_an_error_and_forgetting_makes_room(void **state
     group = group_of(used->shard, "group 300");
     assert_int_equal(comet_group_forget(group, NULL), COMET_OK);
     comet_group_close(group);
-    for (int i = 0; i < 512; i++) { /* W19: its neighbours are found as before */
+    for (int i = 0; i < 512; i++) { /* its neighbours are found as before */
         snprintf(name, sizeof name, "group %d", i);
         assert_int_equal(look(used->shard, name).exists, i != 300);
         if (i != 300 && i != 7) {
@@ -520,7 +523,8 @@ static void check_all(fixture *used) {
     comet_free(groups);
 }
 
-/* W38, W39 */
+/* Go's defect W38: two that claim a slot at once mix up their names. Go's defect W39: a position
+** goes back, or past what others have not done. */
 static void test_four_processes_never_move_a_position_back(void **state) {
     fixture *used = *state;
     pid_t children[WORKERS];

@@ -1,5 +1,6 @@
 /* If these break, a group loses its place, takes another's, or reads an entry twice.  Numbers such as
 ** W18 are those of the Go package's defects (test_peer.c). */
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 
 #include "comet.h"
 #include "offsets.h"
+#include "platform.h"
 
 typedef struct fixture {
     char directory[300];
@@ -418,6 +420,35 @@ static void test_a_torn_offsets_bin_is_kept(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+static int failing_sync(int fd) {
+    (void)fd;
+    return -EIO;
+}
+
+/* Until the table is on the disk, what it was taken from stays. */
+static void test_offsets_bin_stays_until_all_is_durable(void **state) {
+    fixture *used = *state;
+    platform_calls table = platform_system;
+    comet_group *group;
+    comet_group_info info;
+    char path[400];
+
+    close_log(used);
+    write_offsets_bin(used, false);
+    open_log(used);
+    table.sync_file = failing_sync;
+    platform_use(&table);
+    group = group_of(used->shard, "old");
+    assert_int_equal(comet_group_describe(group, &info, NULL), COMET_IO);
+    platform_use(NULL);
+    path_of(used, "offsets.bin", path);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(comet_group_describe(group, &info, NULL), COMET_OK);
+    assert_int_equal(info.position, 10);
+    assert_int_equal(access(path, F_OK), -1);
+    comet_group_close(group);
+}
+
 /* Where nobody may write, nothing is taken over and nothing is touched. */
 static void test_a_reader_leaves_offsets_bin_alone(void **state) {
     fixture *used = *state;
@@ -628,6 +659,7 @@ int main(void) {
         TEST(test_a_reader_sees_groups_and_writes_nothing),
         TEST(test_positions_of_offsets_bin_are_taken_over_once),
         TEST(test_a_torn_offsets_bin_is_kept),
+        TEST(test_offsets_bin_stays_until_all_is_durable),
         TEST(test_a_reader_leaves_offsets_bin_alone),
         TEST(test_consumers_of_index_bin_are_a_fallback),
         TEST(test_four_processes_never_move_a_position_back),

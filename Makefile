@@ -148,8 +148,8 @@ test:  ## build and run all tests; SANITIZE=address,undefined or thread instrume
 test-crash:  ## writers killed 2,000 times and their files lost 800 times, the consumer killed 500 times
 	@tests/setup.sh build test
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
-	@COMET_TEST_KILLS=500 JOBS=1 tests/run.sh $(BUILD)/tests/sql/test_consumer
-	@COMET_TEST_KILLS=2000 JOBS=1 tests/run.sh $(BUILD)/tests/unit/test_recovery
+	@COMET_TEST_KILLS=500 JOBS=1 SHOW=1 tests/run.sh $(BUILD)/tests/sql/test_consumer
+	@COMET_TEST_KILLS=2000 JOBS=1 SHOW=1 tests/run.sh $(BUILD)/tests/unit/test_recovery
 
 test-soak:  ## many processes, random kills, for COMET_SOAK_SECONDS=600; 100,000 openings; 20 GB through 64 MiB
 	@tests/setup.sh build test

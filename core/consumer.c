@@ -162,6 +162,11 @@ comet_status consumer_sync(comet_shard *shard, comet_error *error) {
         return COMET_OK;
     }
     result = platform->sync_file(table->fd);
+    /* The file may be new, whoever made it: without its name on the disk it would be gone. */
+    if (result == 0 && !table->is_named) {
+        result = platform->sync_directory(shard->home.directory);
+        table->is_named = result == 0;
+    }
     if (result != 0) {
         atomic_store(&shard->acks_pending, true);
         return error_set(error, COMET_IO, -result, "cannot make the groups of %s durable",

@@ -431,12 +431,37 @@ static void remove_file(const comet_shard *shard, uint64_t sequence) {
     }
 }
 
+/* Whether it is an index whose data file was never made, or is gone. */
+static bool is_lone_index(const comet_shard *shard, const char *name) {
+    const char *suffix = strrchr(name, '.');
+    char data[MANIFEST_NAME_BYTES];
+    char path[PATH_BYTES_MAX];
+    platform_info info;
+    uint64_t sequence;
+
+    if (suffix == NULL || strcmp(suffix, ".idx") != 0 ||
+        (size_t)(suffix - name) + sizeof ".comet" > sizeof data) {
+        return false;
+    }
+    memcpy(data, name, (size_t)(suffix - name));
+    memcpy(data + (suffix - name), ".comet", sizeof ".comet");
+    return manifest_parse_name(data, &sequence) &&
+           shard_path(shard, data, path, NULL) == COMET_OK &&
+           platform->path_info(path, &info) == -ENOENT;
+}
+
 /* Files that were being written when their writer died. */
 static int stray_visit(void *context, const char *name, bool may_be_directory) {
     comet_shard *shard = context;
     char path[PATH_BYTES_MAX];
 
     (void)may_be_directory;
+    if (is_lone_index(shard, name)) {
+        if (shard_path(shard, name, path, NULL) == COMET_OK) {
+            (void)platform->remove_file(path);
+        }
+        return 0;
+    }
     if ((strncmp(name, MANIFEST_NAME, strlen(MANIFEST_NAME)) == 0 ||
          strncmp(name, "log-", strlen("log-")) == 0) &&
         strstr(name, REPLACE_SUFFIX) != NULL && shard_path(shard, name, path, NULL) == COMET_OK) {

@@ -1,40 +1,34 @@
 /* log.c -- a directory of shards, open once per process.
 **
-** Decides: which directory is which log (device and inode), who counts on it, which settings are in
-** force, and what the one background thread does.
+** Decides: which directory is which log (device and inode), who counts on it, and which settings are in
+** force.
 **
 **     telemetry/
 **         comet.settings     what was set; a text file to read and edit
 **         comet.processes    process.c
 **         shard-0000/ ...    shard.c
-**
-** The upkeep thread is started by the first commit that leaves something to make durable.  It sleeps
-** until checkpoint_interval has passed or checkpoint_entries are pending, and ends with the log.
 */
 #include "log.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "limits.h"
 #include "memory.h"
 #include "platform.h"
-#include "reclaim.h"
 #include "process.h"
 #include "replace.h"
 #include "settings.h"
 #include "shard.h"
 #include "status.h"
+#include "upkeep.h"
 
 #define SETTINGS_NAME "comet.settings"
-#define NANOSECONDS_PER_SECOND 1000000000
 
 /* A shard that a thread is opening, without the log's mutex. */
 typedef struct shard_opening {
@@ -53,7 +47,7 @@ struct log_core {
 
     bool closes; /* no handle is left: guarded by registry_mutex */
 
-    pthread_mutex_t mutex; /* shards, settings, seat, upkeep; never held across an fsync */
+    pthread_mutex_t mutex; /* shards, settings, seat; never held across an fsync */
     comet_shard *shards;
     shard_opening *openings;
     pthread_cond_t opened; /* one of them is done */
@@ -62,13 +56,7 @@ struct log_core {
     process_seat seat;
     window_pool windows;
     segment_idlers idlers;
-
-    pthread_cond_t wake;
-    pthread_t upkeep;
-    bool upkeep_runs;
-    bool upkeep_stops;
-    atomic_bool upkeep_is_due;    /* something is pending */
-    atomic_bool upkeep_is_urgent; /* ... and much of it */
+    struct upkeep upkeep;
 };
 
 struct comet_log {
@@ -455,7 +443,7 @@ static comet_status find_directory(const char *directory, unsigned flags, platfo
 static void core_free(log_core *log) {
     segment_idlers_close(&log->idlers);
     window_pool_close(&log->windows);
-    pthread_cond_destroy(&log->wake);
+    upkeep_clear(&log->upkeep);
     pthread_cond_destroy(&log->opened);
     pthread_mutex_destroy(&log->mutex);
     memory_release(log);
@@ -464,7 +452,6 @@ static void core_free(log_core *log) {
 static comet_status core_new(const char *directory, const platform_info *info, bool readonly,
                              log_core **log, comet_error *error) {
     log_core *made = memory_allocate_zeroed(sizeof *made);
-    pthread_condattr_t attributes;
     comet_status status;
     int result;
 
@@ -477,11 +464,8 @@ static comet_status core_new(const char *directory, const platform_info *info, b
     made->readonly = readonly;
     made->face.fork_epoch = atomic_load(&log_fork_epoch);
     pthread_mutex_init(&made->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->wake, &attributes);
     pthread_cond_init(&made->opened, NULL);
-    pthread_condattr_destroy(&attributes);
+    upkeep_init(&made->upkeep, made);
     window_pool_open(&made->windows, 0);
     segment_idlers_open(&made->idlers);
     comet_settings_init(&made->settings);
@@ -702,10 +686,7 @@ const char *comet_log_directory(const comet_log *log) {
     return log->core->directory;
 }
 
-/* ---- Upkeep ---- */
-
-/* The shard with the smallest id from `id` on, counted; NULL: none. */
-static comet_shard *borrow_shard(log_core *log, uint64_t id) {
+comet_shard *log_borrow_shard(log_core *log, uint64_t id) {
     comet_shard *best = NULL;
 
     pthread_mutex_lock(&log->mutex);
@@ -721,132 +702,10 @@ static comet_shard *borrow_shard(log_core *log, uint64_t id) {
     return best;
 }
 
-static void checkpoint_all(log_core *log) {
-    comet_shard *shard = borrow_shard(log, 0);
-
-    while (shard != NULL) {
-        uint64_t next = (uint64_t)shard->id + 1;
-        if (shard->home.writable &&
-            (log_owns(log, shard->id) || atomic_load(&shard->acks_pending))) {
-            (void)checkpoint_shard(shard, true, NULL); /* tried again at the next interval */
-        }
-        shard_rest(shard);
-        comet_shard_close(shard);
-        shard = borrow_shard(log, next);
-    }
-}
-
-/* A moment of the condition's clock; platform->tick() is the same clock, and fine enough. */
-static struct timespec moment(int64_t nanoseconds) {
-    struct timespec at = {.tv_sec = (time_t)(nanoseconds / NANOSECONDS_PER_SECOND),
-                          .tv_nsec = (long)(nanoseconds % NANOSECONDS_PER_SECOND)};
-
-    return at;
-}
-
-/* Sleep until `deadline`, or until somebody is in a hurry if that counts.  Under log->mutex. */
-static void upkeep_sleep(log_core *log, int64_t deadline, bool hurry_counts) {
-    struct timespec at = moment(deadline);
-    int waited = 0;
-
-    while (!log->upkeep_stops && waited == 0 &&
-           !(hurry_counts && atomic_load(&log->upkeep_is_urgent))) {
-        waited = pthread_cond_timedwait(&log->wake, &log->mutex, &at);
-    }
-}
-
-/* Wait for something to make durable, or until retention is due.  Under log->mutex. */
-static void upkeep_wait(log_core *log, int64_t cleaned) {
-    int waited = 0;
-
-    while (!log->upkeep_stops && !atomic_load(&log->upkeep_is_due) && waited == 0) {
-        struct timespec at = moment(cleaned + log_value(log, COMET_CLEANUP_INTERVAL));
-        waited = pthread_cond_timedwait(&log->wake, &log->mutex, &at);
-    }
-}
-
-/* One round, without the mutex; tells when retention was last done. */
-static int64_t upkeep_round(log_core *log, int64_t cleaned) {
-    if (log_value(log, COMET_SYNC) != COMET_SYNC_OFF) {
-        checkpoint_all(log);
-    }
-    log_refresh_settings(log);
-    if (platform->tick() - cleaned < log_value(log, COMET_CLEANUP_INTERVAL)) {
-        return cleaned;
-    }
-    (void)reclaim_log(log, NULL, NULL); /* comet.state counts what failed */
-    return platform->tick();
-}
-
-static void *upkeep_main(void *context) {
-    log_core *log = context;
-    int64_t cleaned = platform->tick();
-
-    pthread_mutex_lock(&log->mutex);
-    while (!log->upkeep_stops) {
-        int64_t begun = platform->tick();
-
-        upkeep_wait(log, cleaned);
-        if (atomic_load(&log->upkeep_is_due)) {
-            upkeep_sleep(log, begun + log_value(log, COMET_CHECKPOINT_INTERVAL), true);
-        }
-        if (log->upkeep_stops) {
-            break;
-        }
-        atomic_store(&log->upkeep_is_due, false);
-        atomic_store(&log->upkeep_is_urgent, false);
-        pthread_mutex_unlock(&log->mutex);
-        begun = platform->tick();
-        cleaned = upkeep_round(log, cleaned);
-        pthread_mutex_lock(&log->mutex);
-        /* Writers stop while the file system commits: leave them as much time as that took. */
-        upkeep_sleep(log, 2 * platform->tick() - begun, false);
-    }
-    pthread_mutex_unlock(&log->mutex);
-    return NULL;
-}
-
-/* The host's signals are the host's threads' business.  Under log->mutex. */
-static void upkeep_start(log_core *log) {
-    sigset_t all;
-    sigset_t before;
-
-    if (log->upkeep_runs || log->upkeep_stops) {
-        return;
-    }
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    log->upkeep_runs = pthread_create(&log->upkeep, NULL, upkeep_main, log) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
+/* ---- Upkeep ---- */
 
 void log_wake_upkeep(log_core *log, uint64_t pending) {
-    bool urgent = (int64_t)pending >= log_value(log, COMET_CHECKPOINT_ENTRIES);
-
-    if (log_value(log, COMET_UPKEEP) != COMET_UPKEEP_THREAD ||
-        (atomic_load_explicit(&log->upkeep_is_due, memory_order_relaxed) &&
-         (!urgent || atomic_load_explicit(&log->upkeep_is_urgent, memory_order_relaxed)))) {
-        return;
-    }
-    pthread_mutex_lock(&log->mutex);
-    atomic_store(&log->upkeep_is_due, true);
-    atomic_store(&log->upkeep_is_urgent, urgent);
-    upkeep_start(log);
-    pthread_cond_signal(&log->wake);
-    pthread_mutex_unlock(&log->mutex);
-}
-
-static void upkeep_stop(log_core *log) {
-    bool runs;
-
-    pthread_mutex_lock(&log->mutex);
-    log->upkeep_stops = true;
-    runs = log->upkeep_runs;
-    pthread_cond_signal(&log->wake);
-    pthread_mutex_unlock(&log->mutex);
-    if (runs) {
-        (void)pthread_join(log->upkeep, NULL);
-    }
+    upkeep_wake(&log->upkeep, pending);
 }
 
 /* ---- Closing ---- */
@@ -878,7 +737,7 @@ void comet_log_close(comet_log *log) {
         return;
     }
     pthread_mutex_unlock(&registry_mutex);
-    upkeep_stop(core);
+    upkeep_stop(&core->upkeep);
     pthread_mutex_lock(&registry_mutex);
     core_unregister(core);
     pthread_mutex_unlock(&registry_mutex);

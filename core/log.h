@@ -53,6 +53,9 @@ comet_status log_shard_open(log_core *log, uint32_t id, bool create, comet_shard
                             comet_error *error);
 comet_status log_shards(const log_core *log, uint32_t **ids, size_t *count, comet_error *error);
 
+/* The open shard with the smallest number from `id` on, counted: comet_shard_close() it.  NULL: none. */
+comet_shard *log_borrow_shard(log_core *log, uint64_t id);
+
 log_core *log_of(const comet_log *log);
 comet_status log_check_process(const comet_log *log, comet_error *error);
 

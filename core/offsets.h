@@ -57,6 +57,7 @@ typedef struct offset_table {
     unsigned char *bytes;
     int fd;
     bool writable;
+    bool is_named; /* its name is on the disk; whoever makes it durable keeps this */
     struct offset_table
         *older; /* of the same shard, was set aside; somebody may still look at it */
 } offset_table;

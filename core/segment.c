@@ -201,33 +201,55 @@ bool segment_is_shared(segment_file *segment) {
     return atomic_load(&segment->references) > 1;
 }
 
-comet_status segment_create(const segment_home *home, const manifest_segment *facts,
-                            uint64_t bytes_max, uint32_t interval, segment_file **segment,
-                            comet_error *error) {
+/* The index first, as durable as the log is: a data file without one is taken for the Go package's, whose
+** entries count as far as they look whole, and after a power cut they may only look it. */
+static comet_status create_index(segment_file *segment, const segment_created *how,
+                                 comet_error *error) {
+    const manifest_segment *facts = &segment->facts;
+    block_index *index = NULL;
     char path[PATH_BYTES_MAX];
+    platform_info info;
+    comet_status status;
+
+    if (platform->path_info(segment->path, &info) == 0) { /* somebody's, with an index of its own */
+        return error_set(error, COMET_IO, EEXIST, "cannot make the segment %s", segment->path);
+    }
+    index_path(segment, path);
+    FORWARD(index_create(path, facts->sequence, facts->first_offset, how->interval, how->bytes_max,
+                         &index, error));
+    status = how->durable ? index_sync(index, error) : COMET_OK;
+    if (status != COMET_OK) {
+        index_close(index);
+        (void)platform->remove_file(path);
+        return status;
+    }
+    atomic_store(&segment->index, index);
+    return COMET_OK;
+}
+
+comet_status segment_create(const segment_home *home, const manifest_segment *facts,
+                            const segment_created *how, segment_file **segment,
+                            comet_error *error) {
     comet_status status;
     segment_file *made;
     int result;
 
     FORWARD(segment_new(home, facts, &made, error));
+    status = create_index(made, how, error);
+    if (status != COMET_OK) {
+        segment_release(made);
+        return status;
+    }
     made->fd =
         platform->open_file(made->path, PLATFORM_WRITE | PLATFORM_CREATE | PLATFORM_EXCLUSIVE);
     /* The whole length at once: each extension of a mapped file would stop for milliseconds. */
-    result = made->fd < 0 ? made->fd : platform->truncate_file(made->fd, bytes_max);
+    result = made->fd < 0 ? made->fd : platform->truncate_file(made->fd, how->bytes_max);
     if (result != 0) {
-        status = error_set(error, status_of_failure(result), -result, "cannot make the segment %s",
-                           made->path);
-    } else {
-        block_index *index = NULL;
-        index_path(made, path);
-        status = index_create(path, facts->sequence, facts->first_offset, interval, bytes_max,
-                              &index, error);
-        atomic_store(&made->index, index);
-    }
-    if (status != COMET_OK) {
-        if (made->fd >= 0) {
+        if (result != -EEXIST) {
             (void)segment_remove(made, NULL);
         }
+        status = error_set(error, status_of_failure(result), -result, "cannot make the segment %s",
+                           made->path);
         segment_release(made);
         return status;
     }

@@ -53,10 +53,15 @@ typedef struct segment_home {
 comet_status segment_new(const segment_home *home, const manifest_segment *facts,
                          segment_file **segment, comet_error *error);
 
-/* Make a new one on disk, empty, of `bytes_max` sparse bytes, with its index. */
+typedef struct segment_created {
+    uint64_t bytes_max; /* sparse */
+    uint32_t interval;  /* entries a block */
+    bool durable;       /* the index's beginning is on the disk before there is a data file */
+} segment_created;
+
+/* Make a new one on disk, empty, with its index.  COMET_IO with EEXIST: there is such a file. */
 comet_status segment_create(const segment_home *home, const manifest_segment *facts,
-                            uint64_t bytes_max, uint32_t interval, segment_file **segment,
-                            comet_error *error);
+                            const segment_created *how, segment_file **segment, comet_error *error);
 
 void segment_retain(segment_file *segment);
 void segment_release(segment_file *segment); /* NULL is fine */

@@ -111,14 +111,19 @@ struct comet_shard {
 
 comet_status shard_new(log_core *log, uint32_t id, bool create, comet_shard **shard,
                        comet_error *error);
+/* Release it as it is. */
+void shard_free(comet_shard *shard);
+
+/* ---- settle.c: for log.c and upkeep.c ---- */
+
 /* Checkpoint, save the manifest and cut the last file, as far as no writer is at work.  The shard stays
 ** usable; any thread. */
 void shard_settle(comet_shard *shard);
 /* Give the writer's mapping back if others need the room and nothing was written since the last call.
 ** One thread at a time. */
 void shard_rest(comet_shard *shard);
-/* Release it as it is. */
-void shard_free(comet_shard *shard);
+/* If this process is settling the shard just now, and has the writer's lock for that, wait for it. */
+void shard_await_settling(comet_shard *shard);
 
 /* ---- shard.c: for its sisters ---- */
 
@@ -147,9 +152,6 @@ comet_status shard_lock_take(comet_shard *shard, bool *took_over, comet_error *e
 
 /* The process that writes now, 0 when none does. */
 uint32_t shard_writer(const comet_shard *shard);
-
-/* If this process is settling the shard just now, and has the writer's lock for that, wait for it. */
-void shard_await_settling(comet_shard *shard);
 
 /* "<directory>/<name>" of this shard. */
 comet_status shard_path(const comet_shard *shard, const char *name, char path[PATH_BYTES_MAX],

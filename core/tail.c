@@ -90,6 +90,7 @@ static comet_status load_last(comet_shard *shard, const segment_item *item, uint
                               comet_error *error) {
     index_tail *tail = &shard->tail.index;
     comet_status status = load_block(shard, item->file, end, error);
+    index_mark last;
 
     if (status != COMET_CORRUPT) {
         return status;
@@ -99,7 +100,14 @@ static comet_status load_last(comet_shard *shard, const segment_item *item, uint
     tail->position = item->facts.bytes;
     if (segment_fd(item->file) >= 0) {
         FORWARD(segment_size(item->file, &tail->position, error));
+        /* After a power cut there may be room behind the entries, which are all that index.bin counts. */
+        if (segment_index(item->file) != NULL && end > segment_first_offset(item->file) &&
+            checkpoint_mark_at(item->file, end, false, &last, NULL) == COMET_OK) {
+            tail->position = last.position;
+        }
     }
+    /* At once: until it is on disk only index.bin tells where a file with bytes behind its end ends. */
+    (void)segment_save_index(item->file, NULL);
     shard->tail.blocks = segment_index(item->file);
     shard->tail.is_closed = true;
     return COMET_OK;

@@ -175,7 +175,11 @@ static comet_status txn_relist(comet_txn *txn, size_t count, const segment_item 
 
 static comet_status make_segment(comet_shard *shard, uint64_t first_offset, uint64_t bytes_max,
                                  segment_item *item, comet_error *error) {
-    uint32_t interval = (uint32_t)log_value(shard->log, COMET_BOUNDARY_INTERVAL);
+    segment_created how = {
+        .bytes_max = bytes_max,
+        .interval = (uint32_t)log_value(shard->log, COMET_BOUNDARY_INTERVAL),
+        .durable = log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF,
+    };
     comet_error own;
     comet_status status = COMET_IO;
 
@@ -186,8 +190,7 @@ static comet_status make_segment(comet_shard *shard, uint64_t first_offset, uint
     for (unsigned i = 0; i < SEQUENCE_TRIES && status == COMET_IO; i++) {
         item->facts.sequence = state_load(&shard->state, STATE_LAST_SEQUENCE) + 1;
         state_store(&shard->state, STATE_LAST_SEQUENCE, item->facts.sequence);
-        status =
-            segment_create(&shard->home, &item->facts, bytes_max, interval, &item->file, error);
+        status = segment_create(&shard->home, &item->facts, &how, &item->file, error);
         if (status == COMET_IO && error->system_errno != EEXIST) {
             break;
         }
@@ -595,6 +598,27 @@ static void drop_segments(comet_txn *txn) {
     }
 }
 
+/* A power cut must not bring back what a note or a mark vouched for and was then taken back; even less may
+** its bytes be overwritten while the mark stands.  Both say again where the transaction began: all of it
+** was taken back or, at a savepoint, is not prepared any more.  The data below is durable already: it was
+** made so before the mark. */
+static void take_back_note(const comet_txn *txn) {
+    const write_tail *tail = &txn->shard->tail;
+    segment_file *file = tail_item(txn)->file;
+    bool began_here = tail->segment_count == txn->begin.segment_count;
+    uint64_t end = began_here ? txn->begin.index.end_offset : segment_first_offset(file);
+    index_mark mark;
+
+    if (index_noted_end(tail->blocks) <= end) {
+        return;
+    }
+    index_note(tail->blocks, end, began_here ? txn->begin.compressed_count : 0);
+    if (txn->is_marked && checkpoint_mark_at(file, end, false, &mark, NULL) == COMET_OK) {
+        index_mark_store(tail->blocks, &mark);
+        (void)index_sync(tail->blocks, NULL);
+    }
+}
+
 static void restore_tail(comet_txn *txn, const write_tail *tail) {
     comet_shard *shard = txn->shard;
 
@@ -608,11 +632,8 @@ static void restore_tail(comet_txn *txn, const write_tail *tail) {
         append_room_close(&shard->room);
     }
     if (tail->segment_count > 0 && !tail->is_closed) {
-        block_index *index = tail->blocks;
-        index_tail_restore(index, &shard->tail.index);
-        if (index_noted_end(index) > tail->index.end_offset) { /* prepared, then taken back */
-            index_note(index, tail->index.end_offset, tail->compressed_count);
-        }
+        index_tail_restore(tail->blocks, &shard->tail.index);
+        take_back_note(txn);
     }
     atomic_fetch_add(&shard->rollbacks, 1);
 }
@@ -678,18 +699,6 @@ void comet_txn_publish(comet_txn *txn) {
 
 /* ---- Rollback ---- */
 
-/* A power cut must not bring back what a mark vouched for and was then taken back.  The data below is
-** durable already: it was made so before the mark. */
-static void take_back_mark(const comet_txn *txn) {
-    const write_tail *tail = &txn->shard->tail;
-    index_mark mark = {tail->index.end_offset, tail->index.position, tail->index.crc};
-
-    if (!tail->is_closed) {
-        index_mark_store(tail->blocks, &mark);
-        (void)index_sync(tail->blocks, NULL);
-    }
-}
-
 void comet_txn_rollback(comet_txn *txn) {
     if (txn == NULL || log_is_forked(txn->shard->log)) {
         return;
@@ -699,9 +708,6 @@ void comet_txn_rollback(comet_txn *txn) {
         shard_save_manifest(txn->shard, txn->begin_list, txn->begin.index.end_offset,
                             txn->begin.index.position, NULL) == COMET_OK) {
         txn->shard->manifest_is_stale = false;
-    }
-    if (txn->is_marked && txn->begin.segment_count > 0) {
-        take_back_mark(txn);
     }
     txn_end(txn);
 }

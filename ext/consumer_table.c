@@ -12,6 +12,7 @@
 
 #include "acks.h"
 #include "arguments.h"
+#include "integrity.h"
 #include "report.h"
 #include "transaction.h"
 
@@ -437,24 +438,33 @@ static int table_rollback_to(sqlite3_vtab *base, int level) {
     return SQLITE_OK;
 }
 
+static int table_integrity(sqlite3_vtab *base, const char *schema, const char *name, int flags,
+                           char **findings) {
+    const consumer_table *table = (const consumer_table *)base;
+    shard_range shown = {table->has_shard ? table->self.shard : 0,
+                         table->has_shard ? table->self.shard : UINT32_MAX};
+
+    return integrity_check(table->connection, table->self.directory, shown, schema, name, flags,
+                           findings);
+}
+
 #define CONSUMER_MODULE(update)                                                                    \
-    {                                                                                              \
-        .iVersion = 3, .xCreate = table_connect, .xConnect = table_connect,                        \
-        .xBestIndex = table_best_index, .xDisconnect = table_disconnect,                           \
-        .xDestroy = table_destroy, .xOpen = consumer_cursor_open, .xClose = consumer_cursor_close, \
-        .xFilter = consumer_cursor_filter, .xNext = consumer_cursor_next,                          \
-        .xEof = consumer_cursor_eof, .xColumn = consumer_cursor_column,                            \
-        .xRowid = consumer_cursor_rowid, .xUpdate = update, .xBegin = table_begin,                 \
-        .xSync = table_sync, .xCommit = table_commit, .xRollback = table_rollback,                 \
-        .xRename = table_rename, .xSavepoint = table_savepoint, .xRelease = table_release,         \
-        .xRollbackTo = table_rollback_to, .xShadowName = table_shadow_name                         \
-    }
+    CHECKED_MODULE(table_integrity, .xCreate = table_connect, .xConnect = table_connect,           \
+                   .xBestIndex = table_best_index, .xDisconnect = table_disconnect,                \
+                   .xDestroy = table_destroy, .xOpen = consumer_cursor_open,                       \
+                   .xClose = consumer_cursor_close, .xFilter = consumer_cursor_filter,             \
+                   .xNext = consumer_cursor_next, .xEof = consumer_cursor_eof,                     \
+                   .xColumn = consumer_cursor_column, .xRowid = consumer_cursor_rowid,             \
+                   .xUpdate = update, .xBegin = table_begin, .xSync = table_sync,                  \
+                   .xCommit = table_commit, .xRollback = table_rollback, .xRename = table_rename,  \
+                   .xSavepoint = table_savepoint, .xRelease = table_release,                       \
+                   .xRollbackTo = table_rollback_to, .xShadowName = table_shadow_name)
 
 int consumer_table_register(connection *used) {
-    static const sqlite3_module writing = CONSUMER_MODULE(table_update);
-    static const sqlite3_module reading = CONSUMER_MODULE(NULL);
+    static const checked_module writing = CONSUMER_MODULE(table_update);
+    static const checked_module reading = CONSUMER_MODULE(NULL);
 
     return sqlite3_create_module_v2(used->db, "comet_consumer",
-                                    used->readonly ? &reading : &writing, connection_share(used),
-                                    connection_release);
+                                    used->readonly ? &reading.methods : &writing.methods,
+                                    connection_share(used), connection_release);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "integrity.h"
 #include "offer.h"
 #include "report.h"
 
@@ -160,19 +161,28 @@ static int table_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
     return rc;
 }
 
+static int table_integrity(sqlite3_vtab *base, const char *schema, const char *name, int flags,
+                           char **findings) {
+    const entry_table *table = (const entry_table *)base;
+    shard_range own = {table->self.shard, table->self.shard};
+
+    return integrity_check(table->connection, table->self.directory, own, schema, name, flags,
+                           findings);
+}
+
 #define SHARD_MODULE(update)                                                                       \
-    {                                                                                              \
-        .iVersion = 2, .xCreate = table_connect, .xConnect = table_connect,                        \
-        .xBestIndex = table_best_index, .xOpen = shard_cursor_open, .xClose = shard_cursor_close,  \
-        .xFilter = shard_cursor_filter, .xNext = shard_cursor_next, .xEof = shard_cursor_eof,      \
-        .xColumn = shard_cursor_column, .xRowid = shard_cursor_rowid, .xUpdate = update,           \
-        TABLE_METHODS                                                                              \
-    }
+    CHECKED_MODULE(table_integrity, .xCreate = table_connect, .xConnect = table_connect,           \
+                   .xBestIndex = table_best_index, .xOpen = shard_cursor_open,                     \
+                   .xClose = shard_cursor_close, .xFilter = shard_cursor_filter,                   \
+                   .xNext = shard_cursor_next, .xEof = shard_cursor_eof,                           \
+                   .xColumn = shard_cursor_column, .xRowid = shard_cursor_rowid,                   \
+                   .xUpdate = update, TABLE_METHODS)
 
 int shard_table_register(connection *used) {
-    static const sqlite3_module writing = SHARD_MODULE(shard_table_update);
-    static const sqlite3_module reading = SHARD_MODULE(NULL);
+    static const checked_module writing = SHARD_MODULE(shard_table_update);
+    static const checked_module reading = SHARD_MODULE(NULL);
 
-    return sqlite3_create_module_v2(used->db, "comet_shard", used->readonly ? &reading : &writing,
+    return sqlite3_create_module_v2(used->db, "comet_shard",
+                                    used->readonly ? &reading.methods : &writing.methods,
                                     connection_share(used), connection_release);
 }

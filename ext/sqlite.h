@@ -20,4 +20,24 @@ SQLITE_EXTENSION_INIT3
 ** would be wrong; see planner.h, may_skip. */
 #define SQLITE_VERSION_SAFE_SKIP 3047000
 
+/* PRAGMA integrity_check asks virtual tables from SQLite 3.44 on.  Older headers do not know the method;
+** older libraries do not look at it, as it stands behind all that they know. */
+#if SQLITE_VERSION_NUMBER >= 3044000
+typedef struct checked_module {
+    sqlite3_module methods;
+} checked_module;
+#define CHECKED_MODULE(integrity, ...)                                                             \
+    {                                                                                              \
+        .methods = {.iVersion = 4, __VA_ARGS__, .xIntegrity = (integrity) }                        \
+    }
+#else
+typedef struct checked_module {
+    sqlite3_module methods;
+    int (*integrity)(sqlite3_vtab *base, const char *schema, const char *name, int flags,
+                     char **findings);
+} checked_module;
+#define CHECKED_MODULE(check, ...)                                                                 \
+    { .methods = {.iVersion = 4, __VA_ARGS__}, .integrity = (check) }
+#endif
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "integrity.h"
 #include "offer.h"
 #include "report.h"
 
@@ -153,19 +154,28 @@ static int table_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
     return rc;
 }
 
+static int table_integrity(sqlite3_vtab *base, const char *schema, const char *name, int flags,
+                           char **findings) {
+    const stream_table *table = (const stream_table *)base;
+    shard_range shown = {0, table->shards > 0 ? table->shards - 1 : UINT32_MAX};
+
+    return integrity_check(table->common.connection, table->common.self.directory, shown, schema,
+                           name, flags, findings);
+}
+
 #define STREAM_MODULE(update)                                                                      \
-    {                                                                                              \
-        .iVersion = 2, .xCreate = table_connect, .xConnect = table_connect,                        \
-        .xBestIndex = table_best_index, .xOpen = stream_cursor_open,                               \
-        .xClose = stream_cursor_close, .xFilter = stream_cursor_filter,                            \
-        .xNext = stream_cursor_next, .xEof = stream_cursor_eof, .xColumn = stream_cursor_column,   \
-        .xRowid = stream_cursor_rowid, .xUpdate = update, TABLE_METHODS                            \
-    }
+    CHECKED_MODULE(table_integrity, .xCreate = table_connect, .xConnect = table_connect,           \
+                   .xBestIndex = table_best_index, .xOpen = stream_cursor_open,                    \
+                   .xClose = stream_cursor_close, .xFilter = stream_cursor_filter,                 \
+                   .xNext = stream_cursor_next, .xEof = stream_cursor_eof,                         \
+                   .xColumn = stream_cursor_column, .xRowid = stream_cursor_rowid,                 \
+                   .xUpdate = update, TABLE_METHODS)
 
 int stream_table_register(connection *used) {
-    static const sqlite3_module writing = STREAM_MODULE(stream_table_update);
-    static const sqlite3_module reading = STREAM_MODULE(NULL);
+    static const checked_module writing = STREAM_MODULE(stream_table_update);
+    static const checked_module reading = STREAM_MODULE(NULL);
 
-    return sqlite3_create_module_v2(used->db, "comet_stream", used->readonly ? &reading : &writing,
+    return sqlite3_create_module_v2(used->db, "comet_stream",
+                                    used->readonly ? &reading.methods : &writing.methods,
                                     connection_share(used), connection_release);
 }

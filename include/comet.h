@@ -443,6 +443,11 @@ typedef struct comet_segment_check {
 COMET_API comet_status comet_shard_verify(comet_shard *shard, comet_segment_check **checks,
                                           size_t *count, comet_error *error);
 
+/* The same without reading the data, at a cost that does not grow with it: that files are there, as long as
+** their indexes say, and that the indexes lead to the last entry.  `bytes` stays 0. */
+COMET_API comet_status comet_shard_verify_files(comet_shard *shard, comet_segment_check **checks,
+                                                size_t *count, comet_error *error);
+
 /* ---- Streams --------------------------------------------------------------------------------- */
 
 /* A stream is a name over the shards 0, 1, ..., N-1 of a log.  The rules are those of the Go package,

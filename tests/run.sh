@@ -2,8 +2,8 @@
 # Run test programs, $JOBS at a time, and count the cmocka tests in them.
 # Usage: tests/run.sh program ...
 # Each program gets an empty TMPDIR of its own, which goes away afterwards.  $WRAPPER stands before
-# it (valgrind).  Prints a line a program, the whole output of those that failed, and last of all
-# `N passed, N failed`.  A program that ends badly without naming a failed test counts as one failed.
+# it (valgrind).  Prints a line a program, the whole output of those that failed, with $SHOW also what
+# the others counted and their seeds, and last of all `N passed, N failed`.  A program that ends badly without naming a failed test counts as one failed.
 set -eu
 
 if [ "${1-}" = --one ]; then
@@ -29,6 +29,9 @@ if [ "${1-}" = --one ]; then
     echo "$passed $failed" > "$RUN_DIRECTORY/$key.count"
     if [ "$failed" = 0 ]; then
         printf 'ok      %-28s %4d tests  %4d s%s\n' "$name" "$passed" $(($(date +%s) - start)) "$skipped"
+        if [ -n "${SHOW-}" ]; then
+            grep -v '^\[' "$out" | sed 's/^/    /' || true
+        fi
     else
         printf 'FAILED  %-28s %4d passed, %d failed, exit status %d\n' "$name" "$passed" "$failed" "$status"
         grep -v '^\[ RUN\|^\[       OK' "$out" | tail -n 60 | sed 's/^/    /'

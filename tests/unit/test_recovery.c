@@ -395,6 +395,43 @@ static void lost_after_a_kill(void **state) {
     }
 }
 
+/* The dead writer left whole entries behind the committed end, and the index that tells where that is has
+** gone.  It is back on disk before anything is built on it: index.bin may be lost next. */
+static void lost_index_is_back_at_once(void **state) {
+    child c = child_start("holder", directory, 0);
+    report said;
+    char path[PATH_ROOM];
+    comet_log *log;
+    comet_shard *shard;
+    comet_txn *txn;
+    (void)state;
+
+    assert_int_equal(read(c.out, &said, sizeof said), sizeof said);
+    child_kill(&c);
+    log = log_make(directory, 0, NULL);
+    OK(comet_shard_open(log, 0, true, &shard, &error));
+    OK(comet_txn_begin(shard, &txn, &error));
+    append_some(txn, 7, false);
+    OK(comet_txn_prepare(txn, &error));
+    comet_txn_publish(txn);
+    comet_shard_close(shard);
+    comet_log_close(log);
+    c = child_start("holder", directory, 0);
+    assert_int_equal(read(c.out, &said, sizeof said), sizeof said);
+    child_kill(&c);
+    assert_true(file_find(path, shard_directory, ".idx", 0));
+    assert_int_equal(unlink(path), 0);
+    log = log_make(directory, 0, NULL);
+    OK(comet_shard_open(log, 0, false, &shard, &error));
+    OK(comet_txn_begin(shard, &txn, &error));
+    append_some(txn, 1, false);
+    assert_true(file_exists(path));
+    OK(comet_txn_prepare(txn, &error));
+    comet_txn_publish(txn);
+    comet_shard_close(shard);
+    comet_log_close(log);
+}
+
 /* What was rolled back does not come back, not even when only checksums tell what is there. */
 static void rolled_back_stays_away(void **state) {
     comet_log *log;
@@ -653,6 +690,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test_setup_teardown(after_clean_close, setup, teardown),
         cmocka_unit_test_setup_teardown(only_data_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_after_a_kill, setup, teardown),
+        cmocka_unit_test_setup_teardown(lost_index_is_back_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(rolled_back_stays_away, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_by_others, setup, teardown),
         cmocka_unit_test_setup_teardown(dead_writer_is_replaced_at_once, setup, teardown),

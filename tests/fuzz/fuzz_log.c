@@ -1,5 +1,5 @@
 /* fuzz_log.c -- one file of a small log is replaced by the input: index.bin, an .idx, comet.state,
-** offsets.state or a data file, as the first byte says.  The log opens or is refused by an error; with any
+** offsets.state, offsets.bin or a data file, as the first byte says.  The log opens or is refused by an error; with any
 ** file but the data replaced, no entry is read that was not written so; and it can be written to. */
 #include "fuzz.h"
 
@@ -14,11 +14,15 @@
 #include "comet.h"
 
 #define ENTRIES 150
-#define FILES 6
+#define FILES 7
 
-static const char *const NAMES[FILES] = {
-    "index.bin",     "log-0000000000000001.idx",  "log-0000000000000002.idx", "comet.state",
-    "offsets.state", "log-0000000000000001.comet"};
+static const char *const NAMES[FILES] = {"index.bin",
+                                         "log-0000000000000001.idx",
+                                         "log-0000000000000002.idx",
+                                         "comet.state",
+                                         "offsets.state",
+                                         "offsets.bin",
+                                         "log-0000000000000001.comet"};
 
 static char root[400];
 static uint8_t originals[FILES][FUZZ_BYTES_MAX];
@@ -113,6 +117,10 @@ static void append(comet_shard *shard, unsigned count) {
     }
 }
 
+/* As older versions of the Go package had it: u8 version, u32 count, { u8 length, name, i64 offset }. */
+static const uint8_t OFFSETS_BIN[] = {1, 2, 0,   0,   0,   3,   'o', 'l', 'd', 7, 0, 0, 0, 0, 0, 0,
+                                      0, 5, 'g', 'r', 'o', 'u', 'p', 99,  0,   0, 0, 0, 0, 0, 0};
+
 static void make_log(void) {
     const char *temporary = getenv("TMPDIR");
     comet_settings settings;
@@ -136,6 +144,7 @@ static void make_log(void) {
     comet_group_close(group);
     comet_shard_close(shard);
     comet_log_close(log);
+    put("offsets.bin", OFFSETS_BIN, sizeof OFFSETS_BIN);
     for (unsigned i = 0; i < FILES; i++) {
         sizes[i] = get(NAMES[i], originals[i]);
     }

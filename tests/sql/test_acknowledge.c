@@ -314,6 +314,51 @@ static void test_acks_while_segments_rotate(void **state) {
     assert_true(number(used->db, "SELECT count(*) FROM comet_segments('telemetry')") > 8);
 }
 
+/* W37: an entry that cannot be read is named by an error; the group can go past it, and the shards beside
+** it are not held up. */
+static void test_a_damaged_entry_holds_nobody_up(void **state) {
+    fixture *used = *state;
+    char path[700];
+    FILE *file;
+
+    run(used->db, "SELECT comet_config('telemetry', 'boundary_interval', 4)");
+    fill(used->db, 0, 1, 40);
+    fixture_reopen(used);
+    snprintf(path, sizeof path, "%s/telemetry/shard-0000/log-0000000000000001.comet",
+             used->directory);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 20 * 12 + 10 * 3 + 10 * 4 + 13, SEEK_SET), 0); /* in entry 20 */
+    assert_int_equal(fputc('X', file), 'X');
+    fclose(file);
+    refuse(used->db, SQLITE_CORRUPT, "20",
+           "SELECT data FROM comet_consumer('telemetry', 'g') WHERE shard = 0");
+    expect(used->db, "40",
+           "SELECT count(data) FROM comet_consumer('telemetry', 'g') WHERE shard = 1");
+    expect(used->db, "0:18\n0:19",
+           "SELECT data FROM comet_consumer('telemetry', 'g') WHERE shard = 0"
+           " AND offset BETWEEN 18 AND 19");
+    expect(used->db, "24", "SELECT comet_ack('telemetry', 'g', 0, 23)");
+    expect(used->db, "0:24|16",
+           "SELECT min(data), count(*) FROM comet_consumer('telemetry', 'g') WHERE shard = 0");
+}
+
+/* W58: a consumer has the entries of the log that it names, of whatever stream; not another log's. */
+static void test_a_consumer_has_its_own_log(void **state) {
+    fixture *used = *state;
+
+    run(used->db, "CREATE VIRTUAL TABLE temp.events USING"
+                  " comet_stream(log='events', stream='events', shards=4);"
+                  "CREATE VIRTUAL TABLE temp.logs USING"
+                  " comet_stream(log='logs', stream='logs', shards=4);"
+                  "INSERT INTO events(shard, data) VALUES (1, 'event');"
+                  "INSERT INTO logs(shard, data) VALUES (1, 'line')");
+    expect(used->db, "event", "SELECT data FROM comet_consumer('events', 'g')");
+    expect(used->db, "line", "SELECT data FROM comet_consumer('logs', 'g')");
+    run(used->db, "SELECT comet_ack('events', 'g', 1, 0)");
+    expect(used->db, "line", "SELECT data FROM comet_consumer('logs', 'g')");
+}
+
 /* ---- The table of groups ---- */
 
 /* 100 groups, 1000 entries acknowledged one by one in each, by four connections in turn. */
@@ -411,6 +456,8 @@ int main(void) {
         SQL_TEST(test_reading_acknowledges_nothing),
         SQL_TEST(test_a_consumer_is_there_before_the_shards),
         SQL_TEST(test_acks_while_segments_rotate),
+        SQL_TEST(test_a_damaged_entry_holds_nobody_up),
+        SQL_TEST(test_a_consumer_has_its_own_log),
         SQL_TEST(test_hundred_groups_count_exactly),
         SQL_TEST(test_four_processes_take_from_one_group),
     };

@@ -138,6 +138,7 @@ static void test_constraints_and_order_go_to_the_index(void **state) {
                 "SELECT data FROM comet_consumer('telemetry', 'g') ORDER BY shard, offset LIMIT 9");
 }
 
+/* Go's defect W44: who has read nothing may acknowledge any range, also past the end. */
 static void test_ranges_name_their_gap(void **state) {
     fixture *used = *state;
 
@@ -240,6 +241,7 @@ static void test_bad_input_changes_nothing(void **state) {
     expect(db, "0", "SELECT count(*) FROM sqlite_schema");
 }
 
+/* Go's defect W38: acknowledgements that find no slot are in memory only. */
 static void test_a_full_table_is_an_error(void **state) {
     fixture *used = *state;
 

@@ -98,6 +98,7 @@ static void test_bad_calls_change_nothing(void **state) {
 
 /* ---- Size ---- */
 
+/* Go's defect W55: the disk fills up, whatever limit is set. */
 static void test_size_holds_at_all_times(void **state) {
     fixture *used = *state;
     long long most = 0;
@@ -136,6 +137,7 @@ static void test_a_transaction_over_the_limit_is_refused_whole(void **state) {
     expect(used->db, "1099", "SELECT max(offset) FROM t");
 }
 
+/* Go's defect W11: a group loses entries that it was promised. */
 static void test_when_full_decides_about_a_slow_group(void **state) {
     fixture *used = *state;
     long long first;
@@ -236,6 +238,7 @@ static void test_another_process_sees_new_settings_and_new_starts(void **state) 
 
 /* ---- Readers meanwhile ---- */
 
+/* Go's defect W23: a reader that goes on after files were deleted returns other entries' data. */
 static void test_a_running_statement_keeps_its_snapshot(void **state) {
     fixture *used = *state;
     sqlite3_stmt *reading;
@@ -288,6 +291,7 @@ static void read_on(const fixture *used) {
     _exit(0);
 }
 
+/* Go's defect W23: a reader's files are known by their places in a list that has changed. */
 static void test_no_reader_of_another_process_errs(void **state) {
     fixture *used = *state;
     pid_t readers[3];
@@ -315,6 +319,7 @@ static void test_no_reader_of_another_process_errs(void **state) {
 
 /* ---- The log's own limit ---- */
 
+/* Go's defect W55: shards that nobody opened are never cleaned. */
 static void test_total_size_takes_the_oldest_of_all_shards(void **state) {
     fixture *used = *state;
 

@@ -154,7 +154,10 @@ static void run_threads(fixture *used, sqlite3 *shared) {
     }
 }
 
-/* SQLite's multi-thread mode: a connection is one thread's, without a mutex of its own. */
+/* SQLite's multi-thread mode: a connection is one thread's, without a mutex of its own. Go's
+** defects W13, W34: numbers are taken in one order and bytes written in another, or the end goes
+** back. Go's defect W14: entries are lost where files rotate amid that. Go's defect W22: a
+** mapping goes away under a reader while the file grows. */
 static void test_connection_each(void **state) {
     if (sqlite3_threadsafe() == 0) {
         skip();
@@ -193,6 +196,7 @@ static void *come_and_go(void *context) {
     return NULL;
 }
 
+/* Go's defect W47: closing unmaps what others still use. */
 static void test_connections_come_and_go(void **state) {
     fixture *used = *state;
     job jobs[WRITERS];

@@ -93,7 +93,7 @@ static void test_header(void **state) {
 }
 
 /* Empty entries and NUL bytes would get lost; and a payload of length 0 ends the scans of the Go
-** package, which would lose what stands behind it. */
+** package, which would lose what stands behind it. Go's defect W17: numbers are given twice. */
 static void test_small_round_trips(void **state) {
     coder *c = *state;
     unsigned char zeros[64] = {0};
@@ -105,7 +105,9 @@ static void test_small_round_trips(void **state) {
     }
 }
 
-/* Data that looks like a frame would be refused or come back decompressed (Go's defect). */
+/* Data that looks like a frame would be refused or come back decompressed. Go's
+** defect W15: data that begins with zstd's magic is an error for good, or comes back
+** decompressed. */
 static void test_magic_is_always_wrapped(void **state) {
     coder *c = *state;
     unsigned char bytes[100] = {0x28, 0xB5, 0x2F, 0xFD};
@@ -161,7 +163,8 @@ static void test_large_round_trips(void **state) {
     free(text);
 }
 
-/* An entry over the limit would be written and never read again. */
+/* An entry over the limit would be written and never read again. Go's defect W53: a length over 4
+** GiB wraps. */
 static void test_too_big(void **state) {
     coder *c = *state;
     const void *stored = c;
@@ -302,7 +305,8 @@ static void test_concatenated_frames(void **state) {
     free(large);
 }
 
-/* A few bytes that unpack to gigabytes would take the host's memory. */
+/* A few bytes that unpack to gigabytes would take the host's memory. Go's defect W53: what is
+** decompressed has no limit. */
 static void test_bomb(void **state) {
     coder *c = *state;
     const size_t block = (size_t)128 << 10;

@@ -256,11 +256,15 @@ static void report(const char *what, uint64_t count) {
     assert_true(count > 30);
 }
 
+/* Go's defect W32: entries are dropped where beginning the next file fails. Go's defect W49: a
+** mapping that could not be renewed is used. */
 static void input_output_fails(void **state) {
     (void)state;
     report("EIO", run_all(SETTINGS, EIO, false));
 }
 
+/* Go's defect W20: after the disk was full all appends fail, or an entry is torn, though there is
+** room again. */
 static void disk_is_full(void **state) {
     (void)state;
     report("ENOSPC, sync=full", run_all(SETTINGS " sync=full", ENOSPC, false));

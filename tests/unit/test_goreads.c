@@ -455,8 +455,10 @@ static int64_t falling_clock(void) {
     return clock_now -= 1000;
 }
 
-/* Data before the list that names it, the list before its name, its name before the next thing; and the
-** mark by which Go's readers see that the list is new grows, though the clock goes back. */
+/* Data before the list that names it, the list before its name, its name before the next thing;
+** and the mark by which Go's readers see that the list is new grows, though the clock goes back.
+** Go's defect W30: neither index.bin nor its directory is synced. Go's defect W51: readers stall
+** when the clock is set back. */
 static void the_list_follows_the_data(void **state) {
     platform_calls table = platform_system;
     char log[PATH_ROOM];

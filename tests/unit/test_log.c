@@ -68,6 +68,7 @@ static void settings_are_kept(void **state) {
     comet_log_close(log);
 }
 
+/* Go's defect W10: a reader's index.bin replaces the writer's. */
 static void readonly_writes_nothing(void **state) {
     comet_log *log = log_make(directory, COMET_OPEN_READONLY, NULL);
     comet_shard *shard;
@@ -95,6 +96,7 @@ static void readonly_writes_nothing(void **state) {
     comet_log_close(log);
 }
 
+/* Go's defect W59: shard-12345 is taken for 1234, and shard-0007-backup for a second 7. */
 static void only_shards_are_shards(void **state) {
     static const char *const strays[] = {"shard-0007-backup", "shard-7",   "shard-00012", "shard-",
                                          "shard-99999999999", "Shard-0001"};
@@ -242,6 +244,7 @@ static unsigned threads(void) {
     return count - 2;
 }
 
+/* Go's defect W31: a checkpoint neither writes nor syncs entries. */
 static void upkeep_makes_durable(void **state) {
     static const char *const settings[] = {"checkpoint_interval=20ms", "upkeep=manual",
                                            "sync=full upkeep=manual"};

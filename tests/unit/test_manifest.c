@@ -252,7 +252,8 @@ static void test_truncations(void **state) {
     manifest_clear(&made);
 }
 
-/* A flipped bit in our file would change offsets or drop segments unnoticed. */
+/* A flipped bit in our file would change offsets or drop segments unnoticed. Go's defect W29:
+** nothing tells rotten bytes from good ones. */
 static void test_every_flipped_bit_of_ours(void **state) {
     manifest made;
     uint8_t *bytes = NULL;
@@ -334,7 +335,7 @@ static void test_mutations_with_good_checksum(void **state) {
     manifest_clear(&made);
 }
 
-/* A count of 4 billion kills Go; here it would take the host's memory. */
+/* Go's defect W28: a count of 4 billion kills Go; here it would take the host's memory. */
 static void test_huge_counts(void **state) {
     uint8_t bytes[200] = {0};
     size_t count = 0;

@@ -1,5 +1,6 @@
 /* If these break, a group loses its place, takes another's, or reads an entry twice.  Numbers such as
-** W18 are those of mistakes that were seen elsewhere and must not happen here. */
+** W18 are those of the Go package's defects (test_peer.c). */
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 
 #include "comet.h"
 #include "offsets.h"
+#include "platform.h"
 
 typedef struct fixture {
     char directory[300];
@@ -143,7 +145,8 @@ static void test_looking_leaves_no_trace(void **state) {
     comet_free(groups);
 }
 
-/* W18 */
+/* Go's defect W18: a name that is too long, or has a NUL, takes all free slots when it is only
+** looked up. */
 static void test_a_bad_name_changes_nothing(void **state) {
     fixture *used = *state;
     char longest[COMET_GROUP_BYTES_MAX + 2];
@@ -162,7 +165,9 @@ static void test_a_bad_name_changes_nothing(void **state) {
     assert_string_equal(look(used->shard, longest).name, longest);
 }
 
-/* 512 fit, the next is an error, those that are there work on, and forgetting one makes room. */
+/* 512 fit, the next is an error, those that are there work on, and forgetting one makes room.
+** Go's defect W19: its neighbours are not found any more when a group is removed. Go's defect
+** W38: a full table keeps acknowledgements in memory and tells nobody. */
 static void test_a_full_table_is_an_error_and_forgetting_makes_room(void **state) {
     fixture *used = *state;
     comet_group_info *groups;
@@ -186,7 +191,7 @@ static void test_a_full_table_is_an_error_and_forgetting_makes_room(void **state
     group = group_of(used->shard, "group 300");
     assert_int_equal(comet_group_forget(group, NULL), COMET_OK);
     comet_group_close(group);
-    for (int i = 0; i < 512; i++) { /* W19: its neighbours are found as before */
+    for (int i = 0; i < 512; i++) { /* its neighbours are found as before */
         snprintf(name, sizeof name, "group %d", i);
         assert_int_equal(look(used->shard, name).exists, i != 300);
         if (i != 300 && i != 7) {
@@ -415,6 +420,35 @@ static void test_a_torn_offsets_bin_is_kept(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+static int failing_sync(int fd) {
+    (void)fd;
+    return -EIO;
+}
+
+/* Until the table is on the disk, what it was taken from stays. */
+static void test_offsets_bin_stays_until_all_is_durable(void **state) {
+    fixture *used = *state;
+    platform_calls table = platform_system;
+    comet_group *group;
+    comet_group_info info;
+    char path[400];
+
+    close_log(used);
+    write_offsets_bin(used, false);
+    open_log(used);
+    table.sync_file = failing_sync;
+    platform_use(&table);
+    group = group_of(used->shard, "old");
+    assert_int_equal(comet_group_describe(group, &info, NULL), COMET_IO);
+    platform_use(NULL);
+    path_of(used, "offsets.bin", path);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(comet_group_describe(group, &info, NULL), COMET_OK);
+    assert_int_equal(info.position, 10);
+    assert_int_equal(access(path, F_OK), -1);
+    comet_group_close(group);
+}
+
 /* Where nobody may write, nothing is taken over and nothing is touched. */
 static void test_a_reader_leaves_offsets_bin_alone(void **state) {
     fixture *used = *state;
@@ -520,7 +554,8 @@ static void check_all(fixture *used) {
     comet_free(groups);
 }
 
-/* W38, W39 */
+/* Go's defect W38: two that claim a slot at once mix up their names. Go's defect W39: a position
+** goes back, or past what others have not done. */
 static void test_four_processes_never_move_a_position_back(void **state) {
     fixture *used = *state;
     pid_t children[WORKERS];
@@ -624,6 +659,7 @@ int main(void) {
         TEST(test_a_reader_sees_groups_and_writes_nothing),
         TEST(test_positions_of_offsets_bin_are_taken_over_once),
         TEST(test_a_torn_offsets_bin_is_kept),
+        TEST(test_offsets_bin_stays_until_all_is_durable),
         TEST(test_a_reader_leaves_offsets_bin_alone),
         TEST(test_consumers_of_index_bin_are_a_fallback),
         TEST(test_four_processes_never_move_a_position_back),

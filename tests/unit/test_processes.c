@@ -134,6 +134,7 @@ static int64_t slot_answer(char request) {
     }
 }
 
+/* Go's defect W56: a process holds two slots, or one that closes frees another's. */
 static void slots_are_unique_and_come_back(void **state) {
     worker w[4];
     (void)state;
@@ -160,7 +161,9 @@ static void slots_are_unique_and_come_back(void **state) {
     }
 }
 
-/* What stands in the file is for people: a living process of that number has not got the slot. */
+/* What stands in the file is for people: a living process of that number has not got the slot.
+** Go's defect W56: a slot is kept, or taken from its holder, by a number that another process
+** has. */
 static void slot_of_a_reused_process_id(void **state) {
     uint64_t numbers[3] = {(uint64_t)getppid(), 1, (uint64_t)getpid()};
     char path[PATH_ROOM];
@@ -300,8 +303,9 @@ static void shards_have_owners(void **state) {
     worker_end(&w, false);
 }
 
-/* What belongs to another process is made durable on request, but neither marked, nor cut, nor is its
-** index.bin written: by sync, by close, or by the upkeep thread. */
+/* What belongs to another process is made durable on request, but neither marked, nor cut, nor is
+** its index.bin written: by sync, by close, or by the upkeep thread. Go's defect W10: a process
+** that only reads writes index.bin anew from its old copy. */
 static void foreign_shards_are_left_alone(void **state) {
     comet_log *log = log_make(directory, 0, "sync=off upkeep=manual");
     comet_shard *shard;
@@ -665,7 +669,8 @@ static void *open_and_close(void *context) {
     return NULL;
 }
 
-/* Closing settles a shard, as its writer; that fails no other thread that writes or reads. */
+/* Closing settles a shard, as its writer; that fails no other thread that writes or reads. Go's
+** defect W47: closing unmaps under those who append or read. */
 static void closing_disturbs_nobody(void **state) {
     comet_log *log = log_make(directory, 0, "boundary_interval=3 upkeep=manual");
     opener openers[4] = {
@@ -712,8 +717,9 @@ static void *close_shard(void *shard) {
     return NULL;
 }
 
-/* While a closing shard waits for the disk, the others are opened, written and closed, and it is itself
-** opened and read: a lock across the fsync would stop here for ever. */
+/* While a closing shard waits for the disk, the others are opened, written and closed, and it is
+** itself opened and read: a lock across the fsync would stop here for ever. Go's defect W48: two
+** locks that are taken in two orders stop each other for ever. */
 static void closing_holds_nobody_up(void **state) {
     platform_calls table = platform_system;
     comet_log *log = log_make(directory, 0, "upkeep=manual");

@@ -272,6 +272,7 @@ static uint64_t check_after(const report *last, const char *what) {
     return info.end_offset + 3;
 }
 
+/* Go's defect W1: entries that were appended with success are lost when the process is killed. */
 static void killed_at_any_point(void **state) {
     uint64_t random = random_seed("kills");
     (void)state;
@@ -282,6 +283,8 @@ static void killed_at_any_point(void **state) {
     }
 }
 
+/* Go's defect W30: after a power cut index.bin names a file, or entries, that never reached the
+** disk. */
 static void machine_restarted_after_a_kill(void **state) {
     uint64_t random = random_seed("restarts");
     (void)state;
@@ -320,6 +323,7 @@ static void lose(const char *name, unsigned how, uint64_t seed) {
     damage(path, how, seed);
 }
 
+/* Go's defect W6: a damaged or empty index.bin keeps the shard shut for good. */
 static void after_clean_close(void **state) {
     static const char *const names[] = {"index.bin", "comet.state", "writer.lock"};
     uint64_t random = random_seed("clean");
@@ -544,6 +548,7 @@ static void cut_while_mapped(comet_shard *shard, model *m, const char *path, uns
     assert_int_equal(count, 400);
 }
 
+/* Go's defect W52: a file that somebody cuts while it is mapped ends the reader by SIGBUS. */
 static void cut_by_others(void **state) {
     (void)state;
 
@@ -607,6 +612,8 @@ static void dead_writer_is_replaced_at_once(void **state) {
     model_free(&m);
 }
 
+/* Go's defect W24: two writers of one directory give the same numbers, and one side's entries are
+** lost. */
 static void processes_take_turns(void **state) {
     uint64_t random = random_seed("turns");
     child c = child_start("turns", directory, random_next(&random));

@@ -56,6 +56,7 @@ static void no_limit_keeps_all(void **state) {
     decides(0, RETENTION_YOUNG);
 }
 
+/* Go's defect W51: a clock that is set back or forth decides what is old. */
 static void age_goes_by_the_last_write(void **state) {
     (void)state;
     rules.max_age = 35 * SECOND;
@@ -66,6 +67,7 @@ static void age_goes_by_the_last_write(void **state) {
     decides(0, RETENTION_YOUNG);
 }
 
+/* Go's defect W54: more is deleted than the limit asks for. */
 static void size_goes_from_the_oldest(void **state) {
     (void)state;
     rules.max_shard_size = 350;
@@ -104,6 +106,7 @@ static void grace_holds_age_not_size(void **state) {
     decides(3, RETENTION_GRACE);
 }
 
+/* Go's defect W11: what a group has not acknowledged is deleted all the same. */
 static void groups_hold_age(void **state) {
     (void)state;
     groups[0] = (retention_group){"fast", 60};

@@ -170,6 +170,7 @@ static void flip_all_bits(const char *path, const model *m, uint64_t size, bool 
                   strrchr(path, '/') + 1, found, harmless);
 }
 
+/* Go's defect W29: rotten bytes are given out as entries, or shift all that follow. */
 static void every_flipped_bit_is_found(void **state) {
     char path[PATH_ROOM];
     model m = {0};
@@ -227,6 +228,7 @@ static void check_skipping(const model *m, const bool *lost) {
     comet_log_close(log);
 }
 
+/* Go's defect W37: a reader is stuck for ever at an entry that cannot be read. */
 static void damage_is_stepped_around(void **state) {
     bool lost[ENTRIES] = {false};
     outcome out = {false, false};

@@ -58,7 +58,8 @@ FUZZ_PROGRAMS := $(FUZZ:%.c=$(BUILD)/%)
 PROGRAMS := $(UNIT_PROGRAMS) $(SQL_PROGRAMS) $(FUZZ_PROGRAMS)
 # What loads the built extension, which is not instrumented.
 LOADING  := $(if $(SANITIZE)$(COVERAGE),,$(LONG_PROGRAMS))
-BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_core
+BENCHES  := $(BUILD)/tests/bench/bench_sql $(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_consumer \
+            $(BUILD)/tests/bench/bench_core
 TESTS    := $(UNIT_ALL) $(SQL_ALL) $(LONG_ALL) $(wildcard tests/bench/*.c tests/fuzz/*.c)
 
 .PHONY: all comet.so libcomet.a help test fuzz fuzz-programs test-crash test-soak test-programs test-valgrind coverage lint format bench demo install uninstall clean \
@@ -212,7 +213,7 @@ format:  ## clang-format over all C files
 
 # ---- Bench and demo --------------------------------------------------------------------------
 
-HAVE_LMDB = $(shell echo '\#include <lmdb.h>' | $(CC) -E - > /dev/null 2>&1 && echo 1)
+HAVE_LMDB = $(shell $(CC) -E -include lmdb.h -x c /dev/null > /dev/null 2>&1 && echo 1)
 
 $(BUILD)/tests/bench/%.o: tests/bench/%.c
 	@mkdir -p $(@D)
@@ -223,7 +224,7 @@ $(BUILD)/tests/bench/bench_sql: %: %.o $(BUILD)/tests/bench/bench.o $(BUILD)/tes
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $^ -lsqlite3 $(LIBS)
 
-$(BUILD)/tests/bench/bench_stream: %: %.o $(BUILD)/tests/bench/bench.o
+$(BUILD)/tests/bench/bench_stream $(BUILD)/tests/bench/bench_consumer: %: %.o $(BUILD)/tests/bench/bench.o
 	@echo 'LINK $@'
 	$(Q)$(LINK) -o $@ $^ -lsqlite3 $(LIBS)
 
@@ -235,7 +236,8 @@ bench:  ## figures beside a do-nothing table, a plain table, LMDB and write(); n
 	@tests/setup.sh build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCHES)
 	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 130' INT TERM && \
-	    $(BUILD)/tests/bench/bench_sql ./comet.so && $(BUILD)/tests/bench/bench_stream ./comet.so && $(BUILD)/tests/bench/bench_core
+	    $(BUILD)/tests/bench/bench_sql ./comet.so && $(BUILD)/tests/bench/bench_stream ./comet.so && \
+    $(BUILD)/tests/bench/bench_consumer ./comet.so && $(BUILD)/tests/bench/bench_core
 
 demo:  ## this machine's own telemetry into a log, and the queries of sql/quickstart.sql
 	@tests/setup.sh build demo

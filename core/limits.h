@@ -18,6 +18,9 @@
 ** addresses for everything. */
 #define READ_WINDOW_BYTES (sizeof(void *) >= 8 ? 256 * MEBIBYTE : 4 * MEBIBYTE)
 #define READ_WINDOW_SHARE 8u
+/* ... and this part of that where the whole would take away from others: many shards that are read in
+** turns must not take the windows from each other. */
+#define READ_WINDOW_SCARCE_SHARE 64u
 
 /* Mapped at a time of a segment that is written to.  All of a log's together have this part of
 ** max_mapped_bytes; when that is used up a writer gets the lesser one, for a transaction at a time. */

@@ -57,7 +57,7 @@ typedef struct metric_source {
 
 typedef struct metric {
     comet_metric_info info;
-    size_t place;  /* of the value in metric_source, unless... */
+    size_t place;   /* of the value in metric_source, unless... */
     uint16_t field; /* ... it is a field of comet.state */
 } metric;
 
@@ -66,11 +66,15 @@ typedef struct metric {
 #define FIELD(kind, name, unit, scale, field, help)                                                \
     { {name, unit, scale, COMET_METRIC_##kind, false, help}, 0, STATE_##field }
 #define FOUND(kind, name, unit, scale, member, help)                                               \
-    { {name, unit, scale, COMET_METRIC_##kind, false, help},                                       \
-      offsetof(metric_source, member), NO_FIELD }
+    {                                                                                              \
+        {name, unit, scale, COMET_METRIC_##kind, false, help}, offsetof(metric_source, member),    \
+            NO_FIELD                                                                               \
+    }
 #define OF_LOG(kind, name, unit, scale, member, help)                                              \
-    { {name, unit, scale, COMET_METRIC_##kind, true, help},                                        \
-      offsetof(metric_source, member), NO_FIELD }
+    {                                                                                              \
+        {name, unit, scale, COMET_METRIC_##kind, true, help}, offsetof(metric_source, member),     \
+            NO_FIELD                                                                               \
+    }
 
 /* clang-format off */
 static const metric metrics[] = {
@@ -322,8 +326,7 @@ static void check_disk(const comet_shard *shard, health_report *report) {
     least = total / HEALTH_DISK_SHARE < HEALTH_DISK_BYTES ? total / HEALTH_DISK_SHARE
                                                           : HEALTH_DISK_BYTES;
     if (available < least) {
-        complain(report, "the disk is nearly full: %" PRIu64 " MiB are free",
-                 available / MEBIBYTE);
+        complain(report, "the disk is nearly full: %" PRIu64 " MiB are free", available / MEBIBYTE);
     }
 }
 

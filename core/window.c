@@ -140,6 +140,9 @@ static comet_status pool_map(window_pool *pool, const window_source *source, uin
         return memory_failed(error, sizeof *made);
     }
     usual = usual < READ_WINDOW_BYTES ? usual : READ_WINDOW_BYTES;
+    if (pool->mapped_bytes + usual > pool->limit_bytes) {
+        usual /= READ_WINDOW_SCARCE_SHARE;
+    }
     if (end < start + usual) {
         end = start + usual < source->file_bytes ? start + usual : source->file_bytes;
     }

@@ -421,6 +421,28 @@ static void measure_lock(comet_side *side) {
            bench_median(theirs, ROUNDS), "<= 150");
 }
 
+/* Each acknowledgement moves the position by one entry. */
+static void measure_ack(comet_side *side) {
+    double ns[ROUNDS];
+
+    for (size_t round = 0; round < ROUNDS; round++) {
+        char name[16];
+        int length = snprintf(name, sizeof name, "group%zu", round);
+        comet_group *group;
+        int64_t start;
+
+        check(comet_group_open(side->shard, name, (size_t)length, &group, &error));
+        check(comet_group_reserve(group, &error));
+        start = bench_clock();
+        for (uint64_t i = 0; i < entry_count; i++) {
+            check(comet_group_ack(group, i, NULL, &error));
+        }
+        ns[round] = (double)(bench_clock() - start) / (double)entry_count;
+        comet_group_close(group);
+    }
+    report("acknowledge one entry", bench_median(ns, ROUNDS), -1, -1, "<= 50");
+}
+
 static void measure_opening(uint64_t entries) {
     double ms[OPEN_ROUNDS];
     char what[64];
@@ -549,6 +571,7 @@ int main(void) {
     comet_load(&side, 0, entry_count, BATCH_ENTRIES);
     measure_reading(&side, &lmdb);
     measure_lock(&side);
+    measure_ack(&side);
     comet_load(&side, entry_count, opened - entry_count, BATCH_ENTRIES);
     side_close(&side);
     measure_opening(opened);

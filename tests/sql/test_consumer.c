@@ -99,6 +99,23 @@ static void test_batches_are_fair(void **state) {
     expect(used->db, "2,2,2,2", POSITION("g"));
 }
 
+/* Shards that are drained in turns must not take their mappings from each other: files of 1 GiB, each
+** mapped in parts of 256 MiB, would fill max_mapped_bytes eight shards at a time. */
+static void test_many_shards_are_drained_without_mapping_anew(void **state) {
+    fixture *used = *state;
+
+    fill(used->db, 16, 100);
+    for (int i = 0; i < 10; i++) {
+        expect(used->db, "16",
+               "SELECT count(*) FROM (SELECT shard, max(offset), min(data) FROM"
+               " (SELECT shard, offset, data FROM comet_consumer('telemetry', 'g') LIMIT 160)"
+               " GROUP BY shard)");
+    }
+    expect(used->db, "1|1",
+           "SELECT max(value) < 10, sum(value) < 40 FROM comet_stats('telemetry')"
+           " WHERE name = 'window_maps'");
+}
+
 static void test_members_split_the_shards(void **state) {
     fixture *used = *state;
 
@@ -239,6 +256,35 @@ static void test_bad_input_changes_nothing(void **state) {
     refuse(db, SQLITE_ERROR, "group", "CREATE VIRTUAL TABLE c USING comet_shard(group=g)");
     expect(db, "", "SELECT * FROM comet_groups('telemetry')");
     expect(db, "0", "SELECT count(*) FROM sqlite_schema");
+}
+
+/* A group that retention has overtaken goes on at the oldest entry, and is told what it lost. */
+static void test_an_overtaken_group_goes_on_at_the_oldest(void **state) {
+    fixture *used = *state;
+
+    run(used->db, "CREATE VIRTUAL TABLE t USING comet_shard(log='telemetry', max_file_size='64KiB',"
+                  " min_compress_size=1000000)");
+    for (int i = 0; i < 2; i++) {
+        run(used->db,
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+            " INSERT INTO t(data) SELECT printf('%%0200d', i) FROM n");
+        if (i == 0) {
+            expect(used->db, "10", "SELECT comet_ack('t', 'slow', 0, 9)");
+        }
+    }
+    run(used->db, "SELECT comet_retention('t', 'max_shard_size', '300KiB');"
+                  "SELECT comet_retention('t')");
+    expect(used->db, "1|1|1|10",
+           "SELECT offset > 2000, offset = (SELECT min(offset) FROM t), skipped = offset - 10,"
+           " acknowledged FROM comet_groups('t')");
+    expect(used->db, "1|1",
+           "SELECT min(offset) = (SELECT min(offset) FROM t), count(*) ="
+           " (SELECT lag FROM comet_groups('t')) FROM comet_consumer('t', 'slow')");
+    run(used->db, "SELECT comet_ack('t', 'slow', shard, offset) FROM"
+                  " (SELECT shard, offset FROM comet_consumer('t', 'slow') LIMIT 5)");
+    expect(used->db, "15|4000|1",
+           "SELECT acknowledged, acknowledged + skipped + lag, skipped > 1990"
+           " FROM comet_groups('t')");
 }
 
 /* Go's defect W38: acknowledgements that find no slot are in memory only. */
@@ -577,12 +623,14 @@ int main(void) {
         SQL_TEST(test_acks_never_go_backward),
         SQL_TEST(test_a_batch_is_drained_by_its_own_acks),
         SQL_TEST(test_batches_are_fair),
+        SQL_TEST(test_many_shards_are_drained_without_mapping_anew),
         SQL_TEST(test_members_split_the_shards),
         SQL_TEST(test_constraints_and_order_go_to_the_index),
         SQL_TEST(test_ranges_name_their_gap),
         SQL_TEST(test_seek),
         SQL_TEST(test_forgetting),
         SQL_TEST(test_bad_input_changes_nothing),
+        SQL_TEST(test_an_overtaken_group_goes_on_at_the_oldest),
         SQL_TEST(test_a_full_table_is_an_error),
         SQL_TEST(test_views_cannot_acknowledge),
         SQL_TEST(test_acks_follow_the_transaction),

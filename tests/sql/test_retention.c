@@ -94,6 +94,44 @@ static void test_bad_calls_change_nothing(void **state) {
     expect(used->db, "7d|10GiB|drop_oldest",
            "SELECT comet_retention('t', 'max_age'), comet_retention('t', 'max_shard_size'),"
            " comet_retention('t', 'when_full')");
+    refuse(used->db, SQLITE_ERROR, "from 0 to 1000000",
+           "SELECT comet_retention('t', 'min_files_to_keep', 1000001)");
+    expect(used->db, "2", "SELECT comet_retention('t', 'min_files_to_keep')");
+}
+
+/* Who may only read is told so, and the log stays as it is. */
+static void test_who_only_reads_deletes_nothing(void **state) {
+    fixture *used = *state;
+    sqlite3 *reader;
+
+    run(used->db, CREATE);
+    append(used->db, 0, 2000);
+    run(used->db, "SELECT comet_retention('t', 'max_shard_size', '100KiB')");
+    reader = db_open_readonly_comet(used->database);
+    refuse(reader, SQLITE_READONLY, "read", "SELECT comet_retention('telemetry')");
+    refuse(reader, SQLITE_READONLY, "read", "SELECT comet_retention('telemetry', 'max_age', '1d')");
+    expect(reader, "7d", "SELECT comet_retention('telemetry', 'max_age')");
+    expect(reader, "0|2000", "SELECT min(offset), count(*) FROM comet_shard('telemetry', 0)");
+    db_close(reader);
+}
+
+/* The report says of every file why it went or stayed. */
+static void test_the_report_says_why_a_file_stayed(void **state) {
+    fixture *used = *state;
+
+    run(used->db, CREATE);
+    append(used->db, 0, 2000);
+    run(used->db, "SELECT comet_ack('t', 'slow', 0, 399);"
+                  "SELECT comet_retention('t', 'max_age', 1);"
+                  "SELECT comet_retention('t', 'file_grace_period', 0)");
+    run(used->db, "CREATE TABLE report AS SELECT comet_retention('t') AS text");
+    expect(used->db, "1|max_age|6|unconsumed|slow|1|current segment",
+           "SELECT text -> '$.deleted.files', text ->> '$.deleted.segments[0].why',"
+           " text -> '$.kept.files', text ->> '$.kept.segments[0].why',"
+           " text ->> '$.kept.segments[0].group',"
+           " (SELECT count(*) = 4 FROM json_each(text, '$.kept.segments')"
+           "  WHERE value ->> 'why' = 'an older one stays'),"
+           " text ->> '$.kept.segments[5].why' FROM report");
 }
 
 /* ---- Size ---- */
@@ -264,13 +302,14 @@ static void test_a_running_statement_keeps_its_snapshot(void **state) {
     assert_true(number(used->db, "SELECT min(offset) FROM t") > 2000);
 }
 
-static void read_on(const fixture *used) {
+/* Scans the shard again and again until it has seen the last one. */
+static void read_on(const fixture *used, long long goal) {
     sqlite3 *db = db_open(":memory:");
     char *sql =
         sqlite3_mprintf("SELECT offset, data FROM comet_shard('%q/telemetry', 0)", used->directory);
     long long last = 0;
 
-    while (last < 29999 && getppid() != 1) {
+    while (last < goal && getppid() != 1) {
         sqlite3_stmt *reading;
         long long before = -1;
         if (sqlite3_prepare_v2(db, sql, -1, &reading, NULL) != SQLITE_OK) {
@@ -304,7 +343,7 @@ static void test_no_reader_of_another_process_errs(void **state) {
     for (int i = 0; i < 3; i++) {
         readers[i] = fork();
         if (readers[i] == 0) {
-            read_on(used);
+            read_on(used, 29999);
         }
     }
     for (int i = 1; i < 300; i++) {
@@ -315,6 +354,83 @@ static void test_no_reader_of_another_process_errs(void **state) {
         assert_int_equal(waitpid(readers[i], &status, 0), readers[i]);
         assert_int_equal(status, 0);
     }
+}
+
+/* Reads batch after batch; what comes must go on where the last one ended. */
+static void consume_all(const fixture *used, int number, long long goal) {
+    sqlite3 *db = db_open(":memory:");
+    long long next = 0;
+
+    run(db, "PRAGMA busy_timeout = 60000");
+    while (next < goal && getppid() != 1) {
+        sqlite3_stmt *reading;
+        char *sql = sqlite3_mprintf("SELECT offset FROM comet_consumer('%q/telemetry', 'g%d')"
+                                    " LIMIT 700",
+                                    used->directory, number);
+        if (sqlite3_prepare_v2(db, sql, -1, &reading, NULL) != SQLITE_OK) {
+            _exit(2);
+        }
+        sqlite3_free(sql);
+        while (sqlite3_step(reading) == SQLITE_ROW) {
+            if (sqlite3_column_int64(reading, 0) != next++) {
+                _exit(3);
+            }
+        }
+        if (sqlite3_finalize(reading) != SQLITE_OK) {
+            _exit(4);
+        }
+        if (next > 0) {
+            run(db, "SELECT comet_ack('%q/telemetry', 'g%d', 0, %lld)", used->directory, number,
+                next - 1);
+        }
+        usleep(2000 * (useconds_t)number);
+    }
+    db_close(db);
+    _exit(0);
+}
+
+static void test_no_group_skips_unless_told(void **state) {
+    enum { CONSUMERS = 3, BATCHES = 150 };
+    fixture *used = *state;
+    pid_t consumers[CONSUMERS];
+    pid_t reader;
+    int status;
+
+    run(used->db, CREATE);
+    append(used->db, 0, 100);
+    for (int i = 0; i < CONSUMERS; i++) {
+        run(used->db, "SELECT comet_seek('t', 'g%d', 0, 0)", i);
+    }
+    run(used->db, "SELECT comet_retention('t', 'max_age', 1);"
+                  "SELECT comet_retention('t', 'file_grace_period', 0);"
+                  "SELECT comet_retention('t', 'min_files_to_keep', 0)");
+    db_close(used->db);
+    fflush(NULL);
+    reader = fork();
+    if (reader == 0) {
+        read_on(used, 100 * BATCHES - 1);
+    }
+    for (int i = 0; i < CONSUMERS; i++) {
+        consumers[i] = fork();
+        if (consumers[i] == 0) {
+            consume_all(used, i, 100 * BATCHES);
+        }
+    }
+    used->db = db_open(used->database);
+    for (int i = 1; i < BATCHES; i++) {
+        append(used->db, i * 100, i * 100 + 100);
+        run(used->db, "SELECT comet_retention('t')");
+    }
+    assert_int_equal(waitpid(reader, &status, 0), reader);
+    assert_int_equal(status, 0);
+    for (int i = 0; i < CONSUMERS; i++) {
+        assert_int_equal(waitpid(consumers[i], &status, 0), consumers[i]);
+        assert_int_equal(status, 0);
+    }
+    run(used->db, "SELECT comet_retention('t')");
+    expect(used->db, "3|15000|15000|0|1",
+           "SELECT count(*), min(\"offset\"), max(acknowledged), sum(skipped),"
+           " (SELECT min(offset) > 14000 FROM t) FROM comet_groups('t')");
 }
 
 /* ---- The log's own limit ---- */
@@ -352,6 +468,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         SQL_TEST(test_settings_are_read_set_and_listed),
         SQL_TEST(test_bad_calls_change_nothing),
+        SQL_TEST(test_who_only_reads_deletes_nothing),
+        SQL_TEST(test_the_report_says_why_a_file_stayed),
         SQL_TEST(test_size_holds_at_all_times),
         SQL_TEST(test_a_transaction_over_the_limit_is_refused_whole),
         SQL_TEST(test_when_full_decides_about_a_slow_group),
@@ -359,6 +477,7 @@ int main(void) {
         SQL_TEST(test_another_process_sees_new_settings_and_new_starts),
         SQL_TEST(test_a_running_statement_keeps_its_snapshot),
         SQL_TEST(test_no_reader_of_another_process_errs),
+        SQL_TEST(test_no_group_skips_unless_told),
         SQL_TEST(test_total_size_takes_the_oldest_of_all_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,6 +140,112 @@ static void when_full_decides_on_what_is_needed(void **state) {
     decides(3, RETENTION_YOUNG);
 }
 
+/* ---- Every rule with every other ---- */
+
+enum {
+    AGE = 1,      /* everything is older than max_age */
+    SIZE = 2,     /* the shard is 250 bytes over its limit */
+    TOTAL = 4,    /* the log is 150 bytes over its own */
+    MINIMUM = 8,  /* four stay */
+    GRACE = 16,   /* all but the oldest were written lately */
+    GROUP = 32,   /* a group needs all of them */
+    FORCE = 64,   /* ... but the three oldest are too old for that */
+    REJECT = 128, /* when_full */
+    PINNED = 256, /* the newest four are in use by the writer */
+    RULES_END = 512
+};
+
+static void switch_on(unsigned on) {
+    (void)fresh(NULL);
+    rules.max_age = (on & AGE) != 0 ? SECOND : 0;
+    rules.max_shard_size = (on & SIZE) != 0 ? 350 : 0;
+    what.excess = (on & TOTAL) != 0 ? 150 : 0;
+    rules.min_files_to_keep = (on & MINIMUM) != 0 ? 4 : 0;
+    rules.file_grace_period = (on & GRACE) != 0 ? 55 * SECOND : 0;
+    groups[0] = (retention_group){"slow", 5};
+    what.group_count = (on & GROUP) != 0 ? 1 : 0;
+    rules.force_delete_after = (on & FORCE) != 0 ? 40 * SECOND : 0;
+    rules.reject_when_full = (on & REJECT) != 0;
+    what.pinned_count = (on & PINNED) != 0 ? 4 : 1;
+}
+
+static void rules_in_pairs(void **state) {
+    static const struct {
+        unsigned on;
+        size_t go_count;
+        retention_reason blocked;
+    } table[] = {
+        {AGE, 5, RETENTION_CURRENT},
+        {AGE | SIZE, 5, RETENTION_CURRENT},
+        {AGE | TOTAL, 5, RETENTION_CURRENT},
+        {AGE | MINIMUM, 2, RETENTION_MINIMUM},
+        {AGE | GRACE, 1, RETENTION_GRACE},
+        {AGE | GROUP, 0, RETENTION_UNCONSUMED},
+        {AGE | FORCE, 5, RETENTION_CURRENT},
+        {AGE | REJECT, 5, RETENTION_CURRENT},
+        {AGE | PINNED, 2, RETENTION_CURRENT},
+        {SIZE, 3, RETENTION_YOUNG},
+        {SIZE | TOTAL, 3, RETENTION_YOUNG},
+        {SIZE | MINIMUM, 3, RETENTION_YOUNG},
+        {SIZE | GRACE, 3, RETENTION_YOUNG},
+        {SIZE | GROUP, 3, RETENTION_YOUNG},
+        {SIZE | FORCE, 3, RETENTION_YOUNG},
+        {SIZE | REJECT, 3, RETENTION_YOUNG},
+        {SIZE | PINNED, 2, RETENTION_CURRENT},
+        {TOTAL, 2, RETENTION_YOUNG},
+        {TOTAL | MINIMUM, 2, RETENTION_YOUNG},
+        {TOTAL | GRACE, 2, RETENTION_YOUNG},
+        {TOTAL | GROUP, 2, RETENTION_YOUNG},
+        {TOTAL | FORCE, 2, RETENTION_YOUNG},
+        {TOTAL | REJECT, 2, RETENTION_YOUNG},
+        {TOTAL | PINNED, 2, RETENTION_CURRENT},
+        /* What holds back, in pairs, under each reason to delete. */
+        {AGE | MINIMUM | GRACE, 1, RETENTION_GRACE},
+        {AGE | MINIMUM | GROUP, 0, RETENTION_UNCONSUMED},
+        {AGE | MINIMUM | FORCE, 2, RETENTION_MINIMUM},
+        {AGE | MINIMUM | REJECT, 2, RETENTION_MINIMUM},
+        {AGE | MINIMUM | PINNED, 2, RETENTION_CURRENT},
+        {AGE | GRACE | GROUP, 0, RETENTION_UNCONSUMED},
+        {AGE | GRACE | FORCE, 1, RETENTION_GRACE},
+        {AGE | GRACE | REJECT, 1, RETENTION_GRACE},
+        {AGE | GRACE | PINNED, 1, RETENTION_GRACE},
+        {AGE | GROUP | FORCE, 3, RETENTION_UNCONSUMED},
+        {AGE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+        {AGE | GROUP | PINNED, 0, RETENTION_UNCONSUMED},
+        {AGE | FORCE | PINNED, 2, RETENTION_CURRENT},
+        {SIZE | MINIMUM | GRACE, 3, RETENTION_YOUNG},
+        {SIZE | MINIMUM | GROUP, 3, RETENTION_YOUNG},
+        {SIZE | GRACE | GROUP, 3, RETENTION_YOUNG},
+        {SIZE | GROUP | FORCE, 3, RETENTION_YOUNG},
+        {SIZE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+        {SIZE | GROUP | REJECT | FORCE, 3, RETENTION_YOUNG},
+        {SIZE | GROUP | PINNED, 2, RETENTION_CURRENT},
+        {TOTAL | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+        {TOTAL | GROUP | FORCE, 2, RETENTION_YOUNG},
+        /* Size goes first, age takes what it may of the rest. */
+        {AGE | SIZE | MINIMUM, 3, RETENTION_MINIMUM},
+        {AGE | SIZE | GRACE, 3, RETENTION_GRACE},
+        {AGE | SIZE | GROUP, 3, RETENTION_UNCONSUMED},
+        {AGE | SIZE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+        {AGE | TOTAL | MINIMUM, 2, RETENTION_MINIMUM},
+        {AGE | TOTAL | GRACE, 2, RETENTION_GRACE},
+        {AGE | TOTAL | GROUP, 2, RETENTION_UNCONSUMED},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        switch_on(table[i].on);
+        decides(table[i].go_count, table[i].blocked);
+    }
+    /* Nothing that holds back deletes anything by itself, however many there are. */
+    for (unsigned on = 0; on < RULES_END; on++) {
+        if ((on & (AGE | SIZE | TOTAL)) == 0) {
+            switch_on(on);
+            decides(0, RETENTION_YOUNG);
+        }
+    }
+}
+
 static void the_pinned_ones_stay(void **state) {
     retention_decision decision;
     (void)state;
@@ -163,6 +269,7 @@ int main(void) {
         cmocka_unit_test_setup(grace_holds_age_not_size, fresh),
         cmocka_unit_test_setup(groups_hold_age, fresh),
         cmocka_unit_test_setup(when_full_decides_on_what_is_needed, fresh),
+        cmocka_unit_test_setup(rules_in_pairs, fresh),
         cmocka_unit_test_setup(the_pinned_ones_stay, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -238,6 +238,31 @@ static void drop_behind(segment_list *list, uint64_t end) {
     }
 }
 
+/* What index.bin says of a segment may be from before it grew, where a newer index.bin did not reach the disk
+** but the next segment did: its bounds would hide what came later.  Order within it is then not known. */
+static void refresh_facts(segment_item *item, uint64_t end) {
+    manifest_segment *facts = &item->facts;
+    int64_t low;
+    int64_t high;
+    index_mark last;
+
+    if (!facts->has_bounds || facts->first_offset + facts->entry_count == end) {
+        return;
+    }
+    manifest_forget_entries(facts);
+    if (segment_index(item->file) != NULL &&
+        checkpoint_mark_at(item->file, end, true, &last, NULL) == COMET_OK &&
+        index_bounds(segment_index(item->file), &low, &high, NULL) == COMET_OK) {
+        facts->entry_count = end - facts->first_offset;
+        facts->bytes = last.position;
+        facts->compressed_count = index_noted_compressed(segment_index(item->file));
+        facts->time_low = low;
+        facts->time_high = high;
+        facts->disorder_end = end;
+        facts->has_bounds = true;
+    }
+}
+
 static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint64_t *end,
                                     comet_error *error) {
     uint64_t vouched = 0;
@@ -247,6 +272,9 @@ static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint
         FORWARD(find_end(list, log_value(shard->log, COMET_SYNC) != COMET_SYNC_OFF, end, &vouched,
                          error));
         drop_behind(list, *end);
+        for (size_t i = 0; i + 1 < list->count; i++) {
+            refresh_facts(&list->items[i], list->items[i + 1].facts.first_offset);
+        }
     }
     FORWARD(recover_times(shard, list, *end, error));
     FORWARD(recover_sequence(shard, error));

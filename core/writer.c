@@ -173,6 +173,19 @@ static comet_status txn_relist(comet_txn *txn, size_t count, const segment_item 
     return COMET_OK;
 }
 
+/* The number for a new file: above those that were handed out, and above the list's, where comet.state was
+** lost and the last file is gone. */
+static uint64_t next_sequence(comet_shard *shard) {
+    const segment_list *list = shard->tail_list;
+    uint64_t last = state_load(&shard->state, STATE_LAST_SEQUENCE);
+
+    if (list->count > 0 && list->items[list->count - 1].facts.sequence > last) {
+        last = list->items[list->count - 1].facts.sequence;
+    }
+    state_store(&shard->state, STATE_LAST_SEQUENCE, last + 1);
+    return last + 1;
+}
+
 static comet_status make_segment(comet_shard *shard, uint64_t first_offset, uint64_t bytes_max,
                                  segment_item *item, comet_error *error) {
     segment_created how = {
@@ -188,8 +201,7 @@ static comet_status make_segment(comet_shard *shard, uint64_t first_offset, uint
     item->facts.first_offset = first_offset;
     item->facts.created_ns = item->facts.written_ns = platform->now();
     for (unsigned i = 0; i < SEQUENCE_TRIES && status == COMET_IO; i++) {
-        item->facts.sequence = state_load(&shard->state, STATE_LAST_SEQUENCE) + 1;
-        state_store(&shard->state, STATE_LAST_SEQUENCE, item->facts.sequence);
+        item->facts.sequence = next_sequence(shard);
         status = segment_create(&shard->home, &item->facts, &how, &item->file, error);
         if (status == COMET_IO && error->system_errno != EEXIST) {
             break;

@@ -370,6 +370,33 @@ static void moved_and_missing_files_keep_the_rest(void **state) {
     model_free(&m);
 }
 
+/* W3, W26: the last file is missing and comet.state as well.  The next file's number is above all that
+** index.bin names, or the list would be out of order, and refused at the next opening. */
+static void a_missing_last_file_keeps_the_order(void **state) {
+    opened used = open_to_write();
+    char path[PATH_ROOM];
+    char first[PATH_ROOM];
+    model m = {0};
+    (void)state;
+
+    commit(used.shard, &m, 300);
+    close_both(&used);
+    lose("comet.state");
+    shard_file(first, "log-0000000000000001.comet");
+    while (file_find(path, shard_directory, ".comet", 0) && strcmp(path, first) != 0) {
+        assert_int_equal(unlink(path), 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        used = open_to_write();
+        assert_int_equal(describe(used.shard).first_offset, 0);
+        assert_int_equal(describe(used.shard).end_offset, m.count);
+        commit(used.shard, &m, 60);
+        close_both(&used);
+        simulate_reboot(directory, 0);
+    }
+    model_free(&m);
+}
+
 /* W27: the last file was cut by somebody while nobody had it open.  The numbers of what is lost are not
 ** given again, and no group stands past the end. */
 static void a_cut_file_gives_no_number_twice(void **state) {
@@ -801,6 +828,7 @@ int main(void) {
         TEST(a_torn_tail_is_cut),
         TEST(an_empty_payload_ends_nothing),
         TEST(moved_and_missing_files_keep_the_rest),
+        TEST(a_missing_last_file_keeps_the_order),
         TEST(a_cut_file_gives_no_number_twice),
         TEST(a_bad_state_is_mended_in_place),
         TEST(leftovers_go),

@@ -464,6 +464,26 @@ static void test_total_size_takes_the_oldest_of_all_shards(void **state) {
     assert_true(number(used->db, "SELECT sum(bytes) FROM comet_segments('s')") < 900 * KIB);
 }
 
+/* Another process's shards are its own, for retention as well. */
+static void test_foreign_shards_are_left_to_their_owner(void **state) {
+    fixture *used = *state;
+
+    run(used->db, "CREATE VIRTUAL TABLE temp.s USING comet_stream(log='telemetry', shards=2,"
+                  " max_file_size='64KiB', min_compress_size=1000000)");
+    for (int shard = 0; shard < 2; shard++) {
+        run(used->db,
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+            " INSERT INTO s(shard, data) SELECT %d, printf('%%0200d', i) FROM n",
+            shard);
+    }
+    fixture_reopen(used);
+    run(used->db, "CREATE VIRTUAL TABLE temp.s USING comet_stream(log='telemetry',"
+                  " process_id=0, process_count=2);"
+                  "SELECT comet_retention('s', 'max_shard_size', '100KiB');"
+                  "SELECT comet_retention('s')");
+    expect(used->db, "0|1\n1|0", "SELECT shard, first_offset > 0 FROM comet_shards('s')");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         SQL_TEST(test_settings_are_read_set_and_listed),
@@ -478,6 +498,7 @@ int main(void) {
         SQL_TEST(test_a_running_statement_keeps_its_snapshot),
         SQL_TEST(test_no_reader_of_another_process_errs),
         SQL_TEST(test_no_group_skips_unless_told),
+        SQL_TEST(test_foreign_shards_are_left_to_their_owner),
         SQL_TEST(test_total_size_takes_the_oldest_of_all_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,73 +169,73 @@ static void switch_on(unsigned on) {
     what.pinned_count = (on & PINNED) != 0 ? 4 : 1;
 }
 
-static void rules_in_pairs(void **state) {
-    static const struct {
-        unsigned on;
-        size_t go_count;
-        retention_reason blocked;
-    } table[] = {
-        {AGE, 5, RETENTION_CURRENT},
-        {AGE | SIZE, 5, RETENTION_CURRENT},
-        {AGE | TOTAL, 5, RETENTION_CURRENT},
-        {AGE | MINIMUM, 2, RETENTION_MINIMUM},
-        {AGE | GRACE, 1, RETENTION_GRACE},
-        {AGE | GROUP, 0, RETENTION_UNCONSUMED},
-        {AGE | FORCE, 5, RETENTION_CURRENT},
-        {AGE | REJECT, 5, RETENTION_CURRENT},
-        {AGE | PINNED, 2, RETENTION_CURRENT},
-        {SIZE, 3, RETENTION_YOUNG},
-        {SIZE | TOTAL, 3, RETENTION_YOUNG},
-        {SIZE | MINIMUM, 3, RETENTION_YOUNG},
-        {SIZE | GRACE, 3, RETENTION_YOUNG},
-        {SIZE | GROUP, 3, RETENTION_YOUNG},
-        {SIZE | FORCE, 3, RETENTION_YOUNG},
-        {SIZE | REJECT, 3, RETENTION_YOUNG},
-        {SIZE | PINNED, 2, RETENTION_CURRENT},
-        {TOTAL, 2, RETENTION_YOUNG},
-        {TOTAL | MINIMUM, 2, RETENTION_YOUNG},
-        {TOTAL | GRACE, 2, RETENTION_YOUNG},
-        {TOTAL | GROUP, 2, RETENTION_YOUNG},
-        {TOTAL | FORCE, 2, RETENTION_YOUNG},
-        {TOTAL | REJECT, 2, RETENTION_YOUNG},
-        {TOTAL | PINNED, 2, RETENTION_CURRENT},
-        /* What holds back, in pairs, under each reason to delete. */
-        {AGE | MINIMUM | GRACE, 1, RETENTION_GRACE},
-        {AGE | MINIMUM | GROUP, 0, RETENTION_UNCONSUMED},
-        {AGE | MINIMUM | FORCE, 2, RETENTION_MINIMUM},
-        {AGE | MINIMUM | REJECT, 2, RETENTION_MINIMUM},
-        {AGE | MINIMUM | PINNED, 2, RETENTION_CURRENT},
-        {AGE | GRACE | GROUP, 0, RETENTION_UNCONSUMED},
-        {AGE | GRACE | FORCE, 1, RETENTION_GRACE},
-        {AGE | GRACE | REJECT, 1, RETENTION_GRACE},
-        {AGE | GRACE | PINNED, 1, RETENTION_GRACE},
-        {AGE | GROUP | FORCE, 3, RETENTION_UNCONSUMED},
-        {AGE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
-        {AGE | GROUP | PINNED, 0, RETENTION_UNCONSUMED},
-        {AGE | FORCE | PINNED, 2, RETENTION_CURRENT},
-        {SIZE | MINIMUM | GRACE, 3, RETENTION_YOUNG},
-        {SIZE | MINIMUM | GROUP, 3, RETENTION_YOUNG},
-        {SIZE | GRACE | GROUP, 3, RETENTION_YOUNG},
-        {SIZE | GROUP | FORCE, 3, RETENTION_YOUNG},
-        {SIZE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
-        {SIZE | GROUP | REJECT | FORCE, 3, RETENTION_YOUNG},
-        {SIZE | GROUP | PINNED, 2, RETENTION_CURRENT},
-        {TOTAL | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
-        {TOTAL | GROUP | FORCE, 2, RETENTION_YOUNG},
-        /* Size goes first, age takes what it may of the rest. */
-        {AGE | SIZE | MINIMUM, 3, RETENTION_MINIMUM},
-        {AGE | SIZE | GRACE, 3, RETENTION_GRACE},
-        {AGE | SIZE | GROUP, 3, RETENTION_UNCONSUMED},
-        {AGE | SIZE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
-        {AGE | TOTAL | MINIMUM, 2, RETENTION_MINIMUM},
-        {AGE | TOTAL | GRACE, 2, RETENTION_GRACE},
-        {AGE | TOTAL | GROUP, 2, RETENTION_UNCONSUMED},
-    };
-    (void)state;
+static const struct {
+    unsigned on;
+    size_t go_count;
+    retention_reason blocked;
+} combinations[] = {
+    {AGE, 5, RETENTION_CURRENT},
+    {AGE | SIZE, 5, RETENTION_CURRENT},
+    {AGE | TOTAL, 5, RETENTION_CURRENT},
+    {AGE | MINIMUM, 2, RETENTION_MINIMUM},
+    {AGE | GRACE, 1, RETENTION_GRACE},
+    {AGE | GROUP, 0, RETENTION_UNCONSUMED},
+    {AGE | FORCE, 5, RETENTION_CURRENT},
+    {AGE | REJECT, 5, RETENTION_CURRENT},
+    {AGE | PINNED, 2, RETENTION_CURRENT},
+    {SIZE, 3, RETENTION_YOUNG},
+    {SIZE | TOTAL, 3, RETENTION_YOUNG},
+    {SIZE | MINIMUM, 3, RETENTION_YOUNG},
+    {SIZE | GRACE, 3, RETENTION_YOUNG},
+    {SIZE | GROUP, 3, RETENTION_YOUNG},
+    {SIZE | FORCE, 3, RETENTION_YOUNG},
+    {SIZE | REJECT, 3, RETENTION_YOUNG},
+    {SIZE | PINNED, 2, RETENTION_CURRENT},
+    {TOTAL, 2, RETENTION_YOUNG},
+    {TOTAL | MINIMUM, 2, RETENTION_YOUNG},
+    {TOTAL | GRACE, 2, RETENTION_YOUNG},
+    {TOTAL | GROUP, 2, RETENTION_YOUNG},
+    {TOTAL | FORCE, 2, RETENTION_YOUNG},
+    {TOTAL | REJECT, 2, RETENTION_YOUNG},
+    {TOTAL | PINNED, 2, RETENTION_CURRENT},
+    /* What holds back, in pairs, under each reason to delete. */
+    {AGE | MINIMUM | GRACE, 1, RETENTION_GRACE},
+    {AGE | MINIMUM | GROUP, 0, RETENTION_UNCONSUMED},
+    {AGE | MINIMUM | FORCE, 2, RETENTION_MINIMUM},
+    {AGE | MINIMUM | REJECT, 2, RETENTION_MINIMUM},
+    {AGE | MINIMUM | PINNED, 2, RETENTION_CURRENT},
+    {AGE | GRACE | GROUP, 0, RETENTION_UNCONSUMED},
+    {AGE | GRACE | FORCE, 1, RETENTION_GRACE},
+    {AGE | GRACE | REJECT, 1, RETENTION_GRACE},
+    {AGE | GRACE | PINNED, 1, RETENTION_GRACE},
+    {AGE | GROUP | FORCE, 3, RETENTION_UNCONSUMED},
+    {AGE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+    {AGE | GROUP | PINNED, 0, RETENTION_UNCONSUMED},
+    {AGE | FORCE | PINNED, 2, RETENTION_CURRENT},
+    {SIZE | MINIMUM | GRACE, 3, RETENTION_YOUNG},
+    {SIZE | MINIMUM | GROUP, 3, RETENTION_YOUNG},
+    {SIZE | GRACE | GROUP, 3, RETENTION_YOUNG},
+    {SIZE | GROUP | FORCE, 3, RETENTION_YOUNG},
+    {SIZE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+    {SIZE | GROUP | REJECT | FORCE, 3, RETENTION_YOUNG},
+    {SIZE | GROUP | PINNED, 2, RETENTION_CURRENT},
+    {TOTAL | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+    {TOTAL | GROUP | FORCE, 2, RETENTION_YOUNG},
+    /* Size goes first, age takes what it may of the rest. */
+    {AGE | SIZE | MINIMUM, 3, RETENTION_MINIMUM},
+    {AGE | SIZE | GRACE, 3, RETENTION_GRACE},
+    {AGE | SIZE | GROUP, 3, RETENTION_UNCONSUMED},
+    {AGE | SIZE | GROUP | REJECT, 0, RETENTION_UNCONSUMED},
+    {AGE | TOTAL | MINIMUM, 2, RETENTION_MINIMUM},
+    {AGE | TOTAL | GRACE, 2, RETENTION_GRACE},
+    {AGE | TOTAL | GROUP, 2, RETENTION_UNCONSUMED},
+};
 
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        switch_on(table[i].on);
-        decides(table[i].go_count, table[i].blocked);
+static void rules_in_pairs(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof combinations / sizeof combinations[0]; i++) {
+        switch_on(combinations[i].on);
+        decides(combinations[i].go_count, combinations[i].blocked);
     }
     /* Nothing that holds back deletes anything by itself, however many there are. */
     for (unsigned on = 0; on < RULES_END; on++) {

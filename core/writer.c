@@ -442,6 +442,28 @@ comet_shard *comet_txn_shard(const comet_txn *txn) {
 
 /* ---- Prepare ---- */
 
+/* After a sync that failed, perhaps of this very transaction: checkpoint.c says why.  Damage in a segment
+** that is written to no more is not in the way of what is written behind it. */
+static comet_status write_again(const comet_txn *txn, size_t i, comet_error *error) {
+    const segment_item *item = &txn->list->items[i];
+    uint64_t from = state_load(&txn->shard->state, STATE_DURABLE_END);
+    uint64_t end = txn->shard->tail.index.end_offset;
+    bool last = i + 1 == txn->list->count;
+    comet_status status;
+
+    if (state_load(&txn->shard->state, STATE_SYNCS_FAILED) == 0) {
+        return COMET_OK;
+    }
+    from = from > item->facts.first_offset ? from : item->facts.first_offset;
+    end = last ? end : txn->list->items[i + 1].facts.first_offset;
+    status = segment_enter(item->file, end, error);
+    if (status == COMET_OK) {
+        status = checkpoint_write_again(txn->shard, item->file, from, end, !last, error);
+        segment_leave(item->file);
+    }
+    return status == COMET_CORRUPT && end <= txn->begin.index.end_offset ? COMET_OK : status;
+}
+
 /* Data first, then the mark that vouches for it. */
 static comet_status make_durable(comet_txn *txn, comet_error *error) {
     const write_tail *tail = &txn->shard->tail;
@@ -456,6 +478,7 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
         if (segment_fd(file) < 0) {
             continue; /* its file is gone */
         }
+        FORWARD(write_again(txn, i, error));
         if (i + 1 < list->count) {
             FORWARD(segment_sync(file, error));
             continue;
@@ -525,6 +548,7 @@ static comet_status check_files(comet_txn *txn, comet_error *error) {
 
 static comet_status prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
+    comet_status status;
 
     FORWARD(finish_block(txn, error));
     FORWARD(check_files(txn, error));
@@ -541,7 +565,14 @@ static comet_status prepare(comet_txn *txn, comet_error *error) {
     for (size_t i = first_touched(txn); i + 1 < txn->list->count; i++) {
         note_end(txn, i);
     }
-    return is_durable_now(txn) ? make_durable(txn, error) : COMET_OK;
+    if (!is_durable_now(txn)) {
+        return COMET_OK;
+    }
+    status = make_durable(txn, error);
+    if (status != COMET_OK) {
+        state_add(&shard->state, STATE_SYNCS_FAILED, 1);
+    }
+    return status;
 }
 
 comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
@@ -564,6 +595,19 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
 
 /* ---- Taking back ---- */
 
+/* A segment that cannot be removed must not tell of entries that were taken back. */
+static void remove_taken_back(const comet_txn *txn, const segment_item *item) {
+    index_mark none = {.end_offset = item->facts.first_offset};
+    block_index *index = segment_index(item->file);
+
+    if (segment_remove(item->file, NULL) != COMET_OK && index != NULL) {
+        index_note(index, item->facts.first_offset, 0);
+        if (txn->is_marked) {
+            index_mark_store(index, &none);
+        }
+    }
+}
+
 /* Remove the segments that stand in the list past the tail's. */
 static void drop_segments(comet_txn *txn) {
     comet_shard *shard = txn->shard;
@@ -575,7 +619,7 @@ static void drop_segments(comet_txn *txn) {
     }
     append_room_close(&shard->room);
     for (size_t i = keep; i < txn->list->count; i++) {
-        (void)segment_remove(txn->list->items[i].file, NULL);
+        remove_taken_back(txn, &txn->list->items[i]);
     }
     was_saved = txn->list_is_saved;
     shard->manifest_is_stale |= was_saved;

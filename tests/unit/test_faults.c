@@ -3,9 +3,11 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "platform.h"
 
@@ -15,6 +17,7 @@ static uint64_t calls_left; /* 0: no fault to come */
 static int fault_errno;
 static bool fault_lasts; /* until it is lifted */
 static bool fault_hit;
+static bool only_syncs;      /* fail */
 static bool fault_in_memory; /* count allocations, else the platform's calls */
 static int64_t time_passed;  /* a clock of our own: the same calls in every run */
 
@@ -23,8 +26,10 @@ static int64_t time_passed;  /* a clock of our own: the same calls in every run 
     X(open_file)                                                                                   \
     X(close_file)                                                                                  \
     X(file_info)                                                                                   \
-    X(file_size) X(path_info) X(disk_space) X(read_at) X(write_at) X(truncate_file) X(allocate)    \
-        X(sync_file) X(sync_directory) X(map) X(unmap) X(populate) X(rename_file) X(remove_file)   \
+    X(file_size)                                                                                   \
+    X(path_info)                                                                                   \
+    X(disk_space) X(read_at) X(write_at) X(truncate_file) X(allocate) X(sync_file)                 \
+        X(sync_directory) X(map) X(unmap) X(populate) X(rename_file) X(remove_file)                \
             X(make_directory) X(list_directory) X(absolute_path) X(lock_byte) X(wait_byte)         \
                 X(unlock_byte) X(resize)
 
@@ -36,7 +41,7 @@ static const char *const fault_names[] = {FALLIBLE(AS_TEXT)};
 static unsigned long hits[FAULT_COUNT];
 
 static int fault(unsigned what) {
-    if (fault_in_memory != (what == FAULT_resize)) {
+    if (fault_in_memory != (what == FAULT_resize) || (only_syncs && what != FAULT_sync_file)) {
         return 0;
     }
     if (calls_left == 1 && !fault_hit) {
@@ -90,7 +95,17 @@ WRAP(int, lock_byte, (int fd, uint64_t byte), (fd, byte))
 WRAP(int, wait_byte, (int fd, uint64_t byte), (fd, byte))
 WRAP_DONE(unlock_byte, (int fd, uint64_t byte), (fd, byte))
 
-static uint64_t bytes_written; /* through write_at */
+static uint64_t data_written; /* bytes, into data files by write_at */
+
+static bool is_data_file(int fd) {
+    char link[64];
+    char path[PATH_ROOM];
+    ssize_t length;
+
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    length = readlink(link, path, sizeof path);
+    return length > 6 && memcmp(path + length - 6, ".comet", 6) == 0;
+}
 
 /* A write that fails may have been done in part. */
 static int write_at(int fd, const void *from, size_t size, uint64_t at) {
@@ -100,7 +115,7 @@ static int write_at(int fd, const void *from, size_t size, uint64_t at) {
         (void)platform_system.write_at(fd, from, size / 2, at);
         return result;
     }
-    bytes_written += size;
+    data_written += is_data_file(fd) ? size : 0;
     return platform_system.write_at(fd, from, size, at);
 }
 
@@ -484,11 +499,191 @@ static void memory_is_short(void **state) {
     report("allocation", &(faults){SETTINGS, ENOMEM, true, true});
 }
 
+/* ---- A disk that does not sync ---- */
+
+/* Several segments, none of which is synced but by call. */
+#define UNSYNCED                                                                                   \
+    "max_file_size=4KiB boundary_interval=3 upkeep=manual min_compress_size=2000 sync=off"
+#define SYNCED 20u
+
+static uint64_t stored_bytes(const script *s, size_t from, size_t end) {
+    uint64_t bytes = 0;
+
+    for (size_t i = from; i < end; i++) {
+        bytes += 12 + s->m.entries[i].size;
+    }
+    return bytes;
+}
+
+static uint64_t durable_offset(comet_shard *shard) {
+    comet_shard_info info;
+
+    OK(comet_shard_describe(shard, &info, &error));
+    return info.durable_offset;
+}
+
+/* A log of which SYNCED entries are durable and 30 more are committed. */
+static void begin_unsynced(script *s, comet_log **log, comet_shard **shard) {
+    directory_make(s->directory);
+    *log = log_make(s->directory, COMET_OPEN_CREATE, UNSYNCED);
+    OK(comet_shard_open(*log, 1, true, shard, &error));
+    OK(run_txn(s, *shard, SYNCED));
+    OK(comet_shard_sync(*shard, &error));
+    assert_int_equal(durable_offset(*shard), SYNCED);
+    OK(run_txn(s, *shard, 30));
+    fault_errno = EIO;
+    fault_hit = fault_in_memory = fault_lasts = false;
+    only_syncs = true;
+}
+
+static void end_unsynced(script *s, comet_log *log, comet_shard *shard) {
+    calls_left = 0;
+    only_syncs = false;
+    check_all(shard, NULL, &s->m);
+    comet_shard_close(shard);
+    comet_log_close(log);
+    platform_use(NULL);
+    directory_remove(s->directory);
+    model_free(&s->m);
+}
+
+/* The system takes for written what it could not write: only what is written once more is durable. */
+static void sync_now(script *s, comet_shard *shard) {
+    data_written = 0;
+    OK(comet_shard_sync(shard, &error));
+    assert_int_equal(durable_offset(shard), s->m.count);
+    assert_true(data_written >= stored_bytes(s, SYNCED, s->m.count));
+}
+
+static void what_a_failed_sync_left_is_written_again(void **state) {
+    platform_calls table = faulty();
+    uint64_t n = 0;
+    bool was_hit;
+    (void)state;
+
+    do {
+        script s = {.settings = UNSYNCED};
+        comet_shard *shard;
+        comet_log *log;
+        comet_status status;
+        platform_use(&table);
+        begin_unsynced(&s, &log, &shard);
+        calls_left = ++n;
+        status = comet_shard_sync(shard, &error);
+        was_hit = fault_hit;
+        assert_int_equal(status, was_hit ? COMET_IO : COMET_OK);
+        if (was_hit) {
+            assert_int_equal(durable_offset(shard), SYNCED);
+            sync_now(&s, shard);
+            OK(run_txn(&s, shard, 10));
+            OK(comet_shard_sync(shard, &error));
+            assert_int_equal(durable_offset(shard), s.m.count);
+        }
+        end_unsynced(&s, log, shard);
+    } while (was_hit);
+    assert_true(n > 4); /* data and index of two segments */
+    print_message("%llu failed syncs made good\n", (unsigned long long)n - 1);
+}
+
+/* Whoever opens the log next knows of the failure. */
+static void another_process_writes_it_again(void **state) {
+    platform_calls table = faulty();
+    script s = {.settings = UNSYNCED};
+    comet_shard *shard;
+    comet_log *log;
+    (void)state;
+
+    platform_use(&table);
+    begin_unsynced(&s, &log, &shard);
+    fault_lasts = true;
+    calls_left = 1;
+    STATUS(comet_shard_sync(shard, &error), COMET_IO);
+    comet_shard_close(shard);
+    comet_log_close(log);
+    calls_left = 0;
+    log = log_make(s.directory, 0, NULL);
+    OK(comet_shard_open(log, 1, false, &shard, &error));
+    assert_int_equal(durable_offset(shard), SYNCED);
+    sync_now(&s, shard);
+    end_unsynced(&s, log, shard);
+}
+
+/* Where the bytes of an entry of the first data file stand. */
+static uint64_t place_of(const char *path, size_t entry) {
+    int fd = open(path, O_RDONLY);
+    uint64_t at = 0;
+
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < entry; i++) {
+        uint32_t stored;
+        assert_int_equal(pread(fd, &stored, sizeof stored, (off_t)at), sizeof stored);
+        at += 12 + stored;
+    }
+    (void)close(fd);
+    return at + 12;
+}
+
+/* A page that was dropped is read from the disk again, which has something else there. */
+static void what_was_dropped_is_not_called_durable(void **state) {
+    platform_calls table = faulty();
+    script s = {.settings = UNSYNCED};
+    char path[PATH_ROOM];
+    comet_shard *shard;
+    comet_log *log;
+    unsigned char bytes[8];
+    (void)state;
+
+    platform_use(&table);
+    begin_unsynced(&s, &log, &shard);
+    calls_left = 1;
+    STATUS(comet_shard_sync(shard, &error), COMET_IO);
+    file_path(path, s.directory, "shard-0001/log-0000000000000001.comet");
+    file_write(path, place_of(path, SYNCED), "dropped!", 8);
+    STATUS(comet_shard_sync(shard, &error), COMET_CORRUPT);
+    assert_int_equal(durable_offset(shard), SYNCED);
+    content_fill(bytes, sizeof bytes, s.m.entries[SYNCED].seed);
+    file_write(path, place_of(path, SYNCED), bytes, sizeof bytes);
+    end_unsynced(&s, log, shard);
+}
+
+/* sync=full: on an error a transaction is as before, and may be prepared again. */
+static void prepared_again_is_written_again(void **state) {
+    platform_calls table = faulty();
+    script s = {.settings = UNSYNCED " sync=full"};
+    comet_shard *shard;
+    comet_log *log;
+    comet_txn *txn;
+    (void)state;
+
+    platform_use(&table);
+    begin_unsynced(&s, &log, &shard);
+    OK(comet_shard_sync(shard, &error));
+    OK(comet_log_configure(log, "sync", "full", &error));
+    OK(comet_txn_begin(shard, &txn, &error));
+    OK(run_appends(txn, s.m.count, 10));
+    calls_left = 1;
+    STATUS(comet_txn_prepare(txn, &error), COMET_IO);
+    data_written = 0;
+    OK(comet_txn_prepare(txn, &error));
+    for (size_t i = 0; i < 10; i++) {
+        model_entry entry = entry_at(s.m.count);
+        model_add(&s.m, entry.timestamp, entry.size, entry.seed);
+    }
+    assert_true(data_written >= stored_bytes(&s, s.m.count - 10, s.m.count));
+    comet_txn_publish(txn);
+    assert_int_equal(durable_offset(shard), s.m.count);
+    end_unsynced(&s, log, shard);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(input_output_fails),
         cmocka_unit_test(disk_is_full),
         cmocka_unit_test(memory_is_short),
+        cmocka_unit_test(what_a_failed_sync_left_is_written_again),
+        cmocka_unit_test(another_process_writes_it_again),
+        cmocka_unit_test(what_was_dropped_is_not_called_durable),
+        cmocka_unit_test(prepared_again_is_written_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

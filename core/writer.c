@@ -278,6 +278,30 @@ comet_status writer_drop_oldest(comet_txn *txn, size_t count, segment_list **gon
     return COMET_OK;
 }
 
+/* What was stored may have gone nowhere, because another program cut a file meanwhile.  The size is
+** looked at once a clock tick; a page that is gone makes itself known. */
+static comet_status check_files(comet_txn *txn, bool now, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    const segment_file *file = tail_item(txn)->file;
+    int64_t tick = platform->tick();
+    uint64_t size;
+
+    if (shard_files_were_cut(shard)) {
+        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
+                               "cannot be written: another program cut a file of the shard", error);
+    }
+    if (!now && tick == shard->size_tick) {
+        return COMET_OK;
+    }
+    FORWARD(segment_size(file, &size, error));
+    if (size < shard->tail.index.position) {
+        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
+                               "cannot be written: another program cut the file", error);
+    }
+    shard->size_tick = tick;
+    return COMET_OK;
+}
+
 /* Finish the current segment, if there is one, and begin the next. */
 static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *error) {
     comet_shard *shard = txn->shard;
@@ -289,6 +313,10 @@ static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *e
     size_t count;
 
     FORWARD(finish_block(txn, error));
+    if (tail->segment_count > 0 && !tail->is_closed &&
+        tail->index.end_offset > txn->begin.index.end_offset) {
+        FORWARD(check_files(txn, true, error)); /* nobody looks at this one's mapping again */
+    }
     FORWARD(reclaim_for_rotation(txn, error));
     count = txn->list->count;
     if (count > 0) {
@@ -522,36 +550,12 @@ static bool is_durable_now(const comet_txn *txn) {
                                        log_value(log, COMET_UPKEEP) == COMET_UPKEEP_MANUAL);
 }
 
-/* What was stored may have gone nowhere, because another program cut a file meanwhile.  The size is
-** looked at once a clock tick; a page that is gone makes itself known. */
-static comet_status check_files(comet_txn *txn, comet_error *error) {
-    comet_shard *shard = txn->shard;
-    const segment_file *file = tail_item(txn)->file;
-    int64_t tick = platform->tick();
-    uint64_t size;
-
-    if (shard_files_were_cut(shard)) {
-        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
-                               "cannot be written: another program cut a file of the shard", error);
-    }
-    if (tick == shard->size_tick) {
-        return COMET_OK;
-    }
-    FORWARD(segment_size(file, &size, error));
-    if (size < shard->tail.index.position) {
-        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
-                               "cannot be written: another program cut the file", error);
-    }
-    shard->size_tick = tick;
-    return COMET_OK;
-}
-
 static comet_status prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
     comet_status status;
 
     FORWARD(finish_block(txn, error));
-    FORWARD(check_files(txn, error));
+    FORWARD(check_files(txn, false, error));
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
     ** ends: so its note stands before index.bin names it, and the older ones' follow. */
     note_end(txn, txn->list->count - 1);

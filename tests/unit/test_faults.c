@@ -23,20 +23,15 @@ static int64_t time_passed;  /* a clock of our own: the same calls in every run 
 
 /* What can fail, and how often it was the N-th call. */
 #define FALLIBLE(X)                                                                                \
-    X(open_file)                                                                                   \
-    X(close_file)                                                                                  \
-    X(file_info)                                                                                   \
-    X(file_size)                                                                                   \
-    X(path_info)                                                                                   \
-    X(disk_space) X(read_at) X(write_at) X(truncate_file) X(allocate) X(sync_file)                 \
-        X(sync_directory) X(map) X(unmap) X(populate) X(rename_file) X(remove_file)                \
-            X(make_directory) X(list_directory) X(absolute_path) X(lock_byte) X(wait_byte)         \
-                X(unlock_byte) X(resize)
+    X(open_file), X(close_file), X(file_info), X(file_size), X(path_info), X(disk_space),          \
+        X(read_at), X(write_at), X(truncate_file), X(allocate), X(sync_file), X(sync_directory),   \
+        X(map), X(unmap), X(populate), X(rename_file), X(remove_file), X(make_directory),          \
+        X(list_directory), X(absolute_path), X(lock_byte), X(wait_byte), X(unlock_byte), X(resize)
 
-#define AS_ENUM(name) FAULT_##name,
-#define AS_TEXT(name) #name,
+#define AS_ENUM(name) FAULT_##name
+#define AS_TEXT(name) #name
 
-enum { FALLIBLE(AS_ENUM) FAULT_COUNT };
+enum { FALLIBLE(AS_ENUM), FAULT_COUNT };
 static const char *const fault_names[] = {FALLIBLE(AS_TEXT)};
 static unsigned long hits[FAULT_COUNT];
 

@@ -161,6 +161,9 @@ comet_status consumer_sync(comet_shard *shard, comet_error *error) {
     if (table == NULL || !atomic_exchange(&shard->acks_pending, false)) {
         return COMET_OK;
     }
+    if (table->writable && state_load(&shard->state, STATE_SYNCS_FAILED) != 0) {
+        platform_touch(table->bytes, OFFSETS_BYTES);
+    }
     result = platform->sync_file(table->fd);
     /* The file may be new, whoever made it: without its name on the disk it would be gone. */
     if (result == 0 && !table->is_named) {
@@ -169,6 +172,7 @@ comet_status consumer_sync(comet_shard *shard, comet_error *error) {
     }
     if (result != 0) {
         atomic_store(&shard->acks_pending, true);
+        state_add(&shard->state, STATE_SYNCS_FAILED, 1);
         return error_set(error, COMET_IO, -result, "cannot make the groups of %s durable",
                          shard->home.directory);
     }

@@ -691,6 +691,22 @@ comet_status index_save(const block_index *index, const char *directory, const c
     return status;
 }
 
+void index_touch(block_index *index) {
+    uint64_t used = index_used_bytes(index, index_count(index));
+
+    if (index->fd < 0 || !index->writable) {
+        return;
+    }
+    for (size_t i = 0; i < index->chunk_count && i * INDEX_CHUNK_BYTES < used; i++) {
+        index_chunk *chunk = atomic_load(&index->chunks[i]);
+        uint64_t left = used - i * INDEX_CHUNK_BYTES;
+        if (chunk != NULL) {
+            platform_touch(chunk->bytes,
+                           (size_t)(left < INDEX_CHUNK_BYTES ? left : INDEX_CHUNK_BYTES));
+        }
+    }
+}
+
 comet_status index_sync(block_index *index, comet_error *error) {
     int result = index->fd < 0 ? 0 : platform->sync_file(index->fd);
 

@@ -200,6 +200,9 @@ void index_mark_store(block_index *index, const index_mark *mark);
 /* The marks that are whole, newer first; returns how many (0 to 2). */
 unsigned index_mark_load(const block_index *index, index_mark marks[2]);
 
+/* After a failed sync: see that the next one writes all of it that this process has mapped. */
+void index_touch(block_index *index);
+
 /* Bring the index onto the disk; cut the file to what is used (no writer may be at work). */
 comet_status index_sync(block_index *index, comet_error *error);
 void index_cut(block_index *index);

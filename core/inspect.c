@@ -193,6 +193,7 @@ static comet_status lowest_time(comet_shard *shard, const segment_list *list, ui
                                 int64_t *time, comet_error *error) {
     const manifest_segment *facts = &list->items[0].facts;
     segment_file *file = list->items[0].file;
+    uint64_t limit = end;
     comet_status status;
 
     *time = INT64_MIN;
@@ -204,7 +205,10 @@ static comet_status lowest_time(comet_shard *shard, const segment_list *list, ui
         *time = facts->time_low;
         return COMET_OK;
     }
-    FORWARD(segment_enter(file, list->count > 1 ? list->items[1].facts.first_offset : end, error));
+    if (list->count > 1 && list->items[1].facts.first_offset < end) {
+        limit = list->items[1].facts.first_offset; /* else it belongs to who is not yet published */
+    }
+    FORWARD(segment_enter(file, limit, error));
     status = first_block_time(segment_index(file), end, time, error);
     segment_leave(file);
     return status;

@@ -234,6 +234,18 @@ static comet_status walk_stride(comet_cursor *cursor, uint64_t offset, comet_err
     return COMET_OK;
 }
 
+/* A block that was checked, or written by this process, may have been overwritten since: zeros, or what is
+** of another block, do not have its timestamps. */
+static comet_status check_bounds(const comet_cursor *cursor, comet_error *error) {
+    int64_t timestamp = entry_header_timestamp(cursor->bytes + cursor->place);
+
+    if (timestamp < cursor->block.time_low || timestamp > cursor->block.time_high) {
+        return segment_corrupt(cursor->file, cursor->block.first, cursor->block.end - 1,
+                               "are damaged: the file was overwritten", error);
+    }
+    return COMET_OK;
+}
+
 /* Go to the entry's header. */
 comet_status place_locate(comet_cursor *cursor, uint64_t offset, comet_error *error) {
     uint64_t ahead;
@@ -260,6 +272,7 @@ comet_status place_locate(comet_cursor *cursor, uint64_t offset, comet_error *er
         FORWARD(walk_stride(cursor, offset, error));
     }
     FORWARD(place_need_bytes(cursor, cursor->place, ENTRY_HEADER_BYTES, error));
+    FORWARD(check_bounds(cursor, error));
     cursor->located = offset;
     cursor->is_located = true;
     return COMET_OK;

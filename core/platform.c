@@ -111,22 +111,34 @@ static int disk_space(const char *path, uint64_t *total, uint64_t *free_bytes) {
     return 0;
 }
 
-static int read_at(int fd, void *buffer, size_t size, uint64_t position) {
-    unsigned char *at = buffer;
+/* As many of the bytes as the file has. */
+static int64_t read_there(int fd, void *buffer, size_t size, uint64_t position) {
+    unsigned char *to = buffer;
+    size_t done = 0;
 
-    while (size > 0) {
-        ssize_t count = pread(fd, at, size, (off_t)position);
+    while (done < size) {
+        ssize_t count = pread(fd, to + done, size - done, (off_t)(position + done));
         if (count < 0 && errno == EINTR) {
             continue;
         }
-        if (count <= 0) {
-            return count == 0 ? -ENODATA : -errno;
+        if (count < 0) {
+            return -errno;
         }
-        at += count;
-        size -= (size_t)count;
-        position += (uint64_t)count;
+        if (count == 0) {
+            break;
+        }
+        done += (size_t)count;
     }
-    return 0;
+    return (int64_t)done;
+}
+
+static int read_at(int fd, void *buffer, size_t size, uint64_t position) {
+    int64_t count = read_there(fd, buffer, size, position);
+
+    if (count < 0) {
+        return (int)count;
+    }
+    return (uint64_t)count == size ? 0 : -ENODATA;
 }
 
 static int write_at(int fd, const void *buffer, size_t size, uint64_t position) {
@@ -162,13 +174,13 @@ static int allocate_by_writing(int fd, uint64_t position, uint64_t length) {
 
     while (length > 0) {
         size_t size = length < sizeof chunk ? (size_t)length : sizeof chunk;
-        ssize_t got;
+        int64_t got;
         int result;
 
         memset(chunk, 0, size);
-        got = pread(fd, chunk, size, (off_t)position);
+        got = read_there(fd, chunk, size, position);
         if (got < 0) {
-            return -errno;
+            return (int)got;
         }
         result = write_at(fd, chunk, size, position);
         if (result != 0) {
@@ -206,15 +218,18 @@ static int sync_file(int fd) {
 }
 
 static int sync_directory(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = 0;
+    int result;
+    int fd;
 
+    do {
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         return -errno;
     }
-    if (fsync(fd) != 0 && errno != EINVAL) { /* EINVAL: this file system has no need of it */
-        result = -errno;
-    }
+    do {
+        result = fsync(fd) != 0 && errno != EINVAL ? -errno : 0; /* EINVAL: it has no need of it */
+    } while (result == -EINTR);
     (void)close(fd);
     return result;
 }

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PLATFORM_PAGE_BYTES_MIN 4096u
+
 typedef struct platform_info {
     uint64_t device;
     uint64_t inode;
@@ -100,6 +102,16 @@ extern atomic_uint platform_cut_count;
 
 /* Whether a page of the mapping that holds `address` was. */
 bool platform_was_cut(const void *address);
+
+/* Make the pages of a writable mapping dirty again, without changing a bit of them: after a failed sync
+** the system may take them for written.  A compiler must not do away with the stores: so no adding of 0. */
+static inline void platform_touch(unsigned char *bytes, size_t length) {
+    for (size_t at = 0; at < length; at += PLATFORM_PAGE_BYTES_MIN) {
+        _Atomic uint64_t *word = (_Atomic uint64_t *)(void *)(bytes + at);
+        uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+        (void)atomic_compare_exchange_strong(word, &value, value); /* if not, another has stored */
+    }
+}
 
 /* The table in force. */
 extern const platform_calls *platform;

@@ -69,44 +69,57 @@ static comet_status follow_blocks(segment_file *segment, const index_mark *mark,
     uint64_t noted = index_noted_end(index);
     uint64_t found = 0;
     uint64_t at = 0;
+    comet_status status = COMET_OK;
+    bool holds;
 
     *end = mark->end_offset;
     if (*end > segment_first_offset(segment)) {
-        if (!checkpoint_mark_holds(segment, mark)) {
+        FORWARD(checkpoint_mark_holds(segment, mark, &holds, error));
+        if (!holds) {
             return COMET_OK; /* damage: nothing that follows is safe to continue */
         }
         FORWARD(index_find(index, *end - 1, &at, error));
     }
-    while (at < index_count(index) && *end < noted &&
-           count_block(segment, at, &window, &found, error) == COMET_OK) {
+    while (at < index_count(index) && *end < noted) {
         const unsigned char *record;
-        if (index_record(index, at, &record, NULL) != COMET_OK || record_first(record) > *end) {
+        status = index_record(index, at, &record, error);
+        status = status != COMET_OK ? status : count_block(segment, at, &window, &found, error);
+        if (status != COMET_OK || record_first(record) > *end) {
             break;
         }
         *end = found > *end ? found : *end;
         at++;
     }
     segment_release_window(segment, &window);
+    if (status != COMET_OK && status != COMET_CORRUPT) {
+        return status; /* nobody can tell just now; what is taken for the end would be cut there */
+    }
     noted = noted > mark->end_offset ? noted : mark->end_offset;
     *end = *end < noted ? *end : noted;
     return COMET_OK;
 }
 
 /* The newest mark of a segment that has an index of ours; the segment's beginning where it has none. */
-static bool newest_mark(const segment_item *item, index_mark *mark) {
+static comet_status newest_mark(const segment_item *item, index_mark *mark, bool *found,
+                                comet_error *error) {
     index_mark marks[2];
     uint64_t end;
-    bool indexed;
+    bool indexed = false;
+    comet_status status = segment_find_end(item->file, &end, &indexed, error);
 
+    *found = false;
     memset(mark, 0, sizeof *mark);
     mark->end_offset = item->facts.first_offset;
-    if (segment_find_end(item->file, &end, &indexed, NULL) != COMET_OK || !indexed ||
-        index_mark_load(segment_index(item->file), marks) == 0 ||
-        marks[0].end_offset <= item->facts.first_offset) {
-        return false;
+    if (status == COMET_CORRUPT) { /* its file is gone */
+        return COMET_OK;
     }
-    *mark = marks[0];
-    return true;
+    FORWARD(status);
+    if (indexed && index_mark_load(segment_index(item->file), marks) > 0 &&
+        marks[0].end_offset > item->facts.first_offset) {
+        *mark = marks[0];
+        *found = true;
+    }
+    return COMET_OK;
 }
 
 /* Whether it has entries that only index.bin and its bytes tell of: Go's, or damaged. */
@@ -117,23 +130,26 @@ static bool is_go(const segment_item *item) {
 /* Where to begin: at the newest segment with a mark, as checkpoints go from the oldest on.  Where there
 ** is none, in a new shard, at its beginning; with sync=off, where nothing was promised, and in a log of
 ** Go's, at the last segment. */
-static size_t find_start(const segment_list *list, bool has_checkpoints, index_mark *mark) {
-    size_t start = has_checkpoints && !is_go(&list->items[0]) ? 0 : list->count - 1;
+static comet_status find_start(const segment_list *list, bool has_checkpoints, size_t *start,
+                               index_mark *mark, comet_error *error) {
+    bool found = false;
 
-    for (size_t i = list->count; i-- > 0;) {
-        if (newest_mark(&list->items[i], mark)) {
-            return i;
-        }
+    for (size_t i = list->count; i-- > 0 && !found;) {
+        FORWARD(newest_mark(&list->items[i], mark, &found, error));
+        *start = i;
     }
-    (void)newest_mark(&list->items[start], mark);
-    return start;
+    if (found) {
+        return COMET_OK;
+    }
+    *start = has_checkpoints && !is_go(&list->items[0]) ? 0 : list->count - 1;
+    return newest_mark(&list->items[*start], mark, &found, error);
 }
 
 /* One past the last entry of `item` that is whole, from `mark` on. */
 static comet_status find_segment_end(const segment_item *item, const index_mark *mark,
                                      uint64_t *end, comet_error *error) {
-    uint64_t noted;
-    bool indexed;
+    uint64_t noted = 0;
+    bool indexed = false;
     comet_status status = segment_find_end(item->file, &noted, &indexed, error);
 
     if (status == COMET_CORRUPT) { /* its file is gone */
@@ -151,8 +167,9 @@ static comet_status find_segment_end(const segment_item *item, const index_mark 
 static comet_status find_end(const segment_list *list, bool has_checkpoints, uint64_t *end,
                              uint64_t *vouched, comet_error *error) {
     index_mark mark;
-    size_t i = find_start(list, has_checkpoints, &mark);
+    size_t i = 0;
 
+    FORWARD(find_start(list, has_checkpoints, &i, &mark, error));
     *end = *vouched = mark.end_offset;
     for (; i < list->count; i++) {
         const segment_item *item = &list->items[i];
@@ -282,6 +299,9 @@ static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint
         FORWARD(inventory_sweep(shard, list, error));
     }
     state_store(&shard->state, STATE_DURABLE_END, vouched < *end ? vouched : *end);
+    if (state_load(&shard->state, STATE_BOOT) != platform->boot()) {
+        state_store(&shard->state, STATE_SYNCS_FAILED, 0); /* what is read now is what is on disk */
+    }
     return COMET_OK;
 }
 

@@ -186,12 +186,19 @@ comet_status writer_drop_oldest(comet_txn *txn, size_t count, segment_list **gon
 ** they for it. */
 comet_status checkpoint_shard(comet_shard *shard, bool durable, comet_error *error);
 
+/* If a sync has failed since the machine was started: write the entries from `from` to `end` once more, as
+** the system may take them for written.  For a segment that is entered; `sealed` as for a block.
+** COMET_CORRUPT: they are not what was written any more. */
+comet_status checkpoint_write_again(comet_shard *shard, segment_file *segment, uint64_t from,
+                                    uint64_t end, bool sealed, comet_error *error);
+
 /* Where entry `end` - 1 ends, and the checksum of its block up to there. */
 comet_status checkpoint_mark_at(segment_file *segment, uint64_t end, bool sealed, index_mark *mark,
                                 comet_error *error);
 
-/* Whether the bytes of a segment that is ready bear a mark out. */
-bool checkpoint_mark_holds(segment_file *segment, const index_mark *mark);
+/* Whether the bytes of a segment that is ready bear a mark out.  An error: nobody can tell just now. */
+comet_status checkpoint_mark_holds(segment_file *segment, const index_mark *mark, bool *holds,
+                                   comet_error *error);
 
 /* ---- consumer.c ---- */
 

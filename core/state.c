@@ -11,7 +11,7 @@
 /* More than a data file can have, as the Go package judges it. */
 #define STATE_POSITION_MAX ((uint64_t)1 << 40)
 
-static_assert(STATE_ROTATION_FAILED_NS + 8 <= STATE_LATENCY, "our part must fit");
+static_assert(STATE_SYNCS_FAILED + 8 <= STATE_LATENCY, "our part must fit");
 static_assert(STATE_MAGIC % 8 == 0, "fields are aligned");
 
 static comet_status state_map(const char *path, bool writable, shard_state *state,

@@ -101,6 +101,7 @@ typedef enum state_field {
     STATE_TIME_HIGH = 816,    /* highest timestamp ever, INT64_MIN none */
     STATE_LAST_CORRUPTION_NS = 824,
     STATE_ROTATION_FAILED_NS = 832, /* 0: the last one that was tried succeeded */
+    STATE_SYNCS_FAILED = 840, /* in this start of the machine: checkpoint.c says what it means */
 
     STATE_LATENCY = 864 /* STATE_LATENCY_BYTES of the histogram, up to the file's end */
 } state_field;

@@ -131,15 +131,21 @@ static comet_status verify_block(verifier *v, segment_block *block, comet_error 
 }
 
 /* What a checkpoint vouched for in a segment that grows. */
-static void verify_mark(verifier *v) {
+static comet_status verify_mark(verifier *v, comet_error *error) {
     index_mark marks[2];
     unsigned count = index_mark_load(segment_index(v->item->file), marks);
+    bool holds;
 
-    if (!v->sealed && count > 0 && marks[0].end_offset > v->item->facts.first_offset &&
-        marks[0].end_offset <= v->end && !checkpoint_mark_holds(v->item->file, &marks[0])) {
+    if (v->sealed || count == 0 || marks[0].end_offset <= v->item->facts.first_offset ||
+        marks[0].end_offset > v->end) {
+        return COMET_OK;
+    }
+    FORWARD(checkpoint_mark_holds(v->item->file, &marks[0], &holds, error));
+    if (!holds) {
         note_bad(v, marks[0].end_offset - 1,
                  "the last block is damaged: it is not what a checkpoint found there");
     }
+    return COMET_OK;
 }
 
 static comet_status verify_blocks(verifier *v, comet_error *error) {
@@ -159,8 +165,7 @@ static comet_status verify_blocks(verifier *v, comet_error *error) {
         FORWARD(take_finding(v, block.first, status, &why, error));
         offset = block.end;
     }
-    verify_mark(v);
-    return COMET_OK;
+    return verify_mark(v, error);
 }
 
 /* That the file holds what its index says, by the last block alone. */

@@ -293,6 +293,30 @@ comet_status writer_drop_oldest(comet_txn *txn, size_t count, segment_list **gon
     return COMET_OK;
 }
 
+/* What was stored may have gone nowhere, because another program cut a file meanwhile.  The size is
+** looked at once a clock tick; a page that is gone makes itself known. */
+static comet_status check_files(comet_txn *txn, bool now, comet_error *error) {
+    comet_shard *shard = txn->shard;
+    const segment_file *file = tail_item(txn)->file;
+    int64_t tick = platform->tick();
+    uint64_t size;
+
+    if (shard_files_were_cut(shard)) {
+        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
+                               "cannot be written: another program cut a file of the shard", error);
+    }
+    if (!now && tick == shard->size_tick) {
+        return COMET_OK;
+    }
+    FORWARD(segment_size(file, &size, error));
+    if (size < shard->tail.index.position) {
+        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
+                               "cannot be written: another program cut the file", error);
+    }
+    shard->size_tick = tick;
+    return COMET_OK;
+}
+
 /* Finish the current segment, if there is one, and begin the next. */
 static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *error) {
     comet_shard *shard = txn->shard;
@@ -304,6 +328,10 @@ static comet_status rotate(comet_txn *txn, uint64_t bytes_needed, comet_error *e
     size_t count;
 
     FORWARD(finish_block(txn, error));
+    if (tail->segment_count > 0 && !tail->is_closed &&
+        tail->index.end_offset > txn->begin.index.end_offset) {
+        FORWARD(check_files(txn, true, error)); /* nobody looks at this one's mapping again */
+    }
     FORWARD(reclaim_for_rotation(txn, error));
     count = txn->list->count;
     if (count > 0) {
@@ -457,6 +485,28 @@ comet_shard *comet_txn_shard(const comet_txn *txn) {
 
 /* ---- Prepare ---- */
 
+/* After a sync that failed, perhaps of this very transaction: checkpoint.c says why.  Damage in a segment
+** that is written to no more is not in the way of what is written behind it. */
+static comet_status write_again(const comet_txn *txn, size_t i, comet_error *error) {
+    const segment_item *item = &txn->list->items[i];
+    uint64_t from = state_load(&txn->shard->state, STATE_DURABLE_END);
+    uint64_t end = txn->shard->tail.index.end_offset;
+    bool last = i + 1 == txn->list->count;
+    comet_status status;
+
+    if (state_load(&txn->shard->state, STATE_SYNCS_FAILED) == 0) {
+        return COMET_OK;
+    }
+    from = from > item->facts.first_offset ? from : item->facts.first_offset;
+    end = last ? end : txn->list->items[i + 1].facts.first_offset;
+    status = segment_enter(item->file, end, error);
+    if (status == COMET_OK) {
+        status = checkpoint_write_again(txn->shard, item->file, from, end, !last, error);
+        segment_leave(item->file);
+    }
+    return status == COMET_CORRUPT && end <= txn->begin.index.end_offset ? COMET_OK : status;
+}
+
 /* Data first, then the mark that vouches for it. */
 static comet_status make_durable(comet_txn *txn, comet_error *error) {
     const write_tail *tail = &txn->shard->tail;
@@ -471,6 +521,7 @@ static comet_status make_durable(comet_txn *txn, comet_error *error) {
         if (segment_fd(file) < 0) {
             continue; /* its file is gone */
         }
+        FORWARD(write_again(txn, i, error));
         if (i + 1 < list->count) {
             FORWARD(segment_sync(file, error));
             continue;
@@ -514,36 +565,13 @@ static bool is_durable_now(const comet_txn *txn) {
                                        log_value(log, COMET_UPKEEP) == COMET_UPKEEP_MANUAL);
 }
 
-/* What was stored may have gone nowhere, because another program cut a file meanwhile.  The size is
-** looked at once a clock tick; a page that is gone makes itself known. */
-static comet_status check_files(comet_txn *txn, comet_error *error) {
-    comet_shard *shard = txn->shard;
-    const segment_file *file = tail_item(txn)->file;
-    int64_t tick = platform->tick();
-    uint64_t size;
-
-    if (shard_files_were_cut(shard)) {
-        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
-                               "cannot be written: another program cut a file of the shard", error);
-    }
-    if (tick == shard->size_tick) {
-        return COMET_OK;
-    }
-    FORWARD(segment_size(file, &size, error));
-    if (size < shard->tail.index.position) {
-        return segment_corrupt(file, txn->begin.index.end_offset, shard->tail.index.end_offset - 1,
-                               "cannot be written: another program cut the file", error);
-    }
-    shard->size_tick = tick;
-    return COMET_OK;
-}
-
 static comet_status prepare(comet_txn *txn, comet_error *error) {
     comet_shard *shard = txn->shard;
+    comet_status status;
 
     txn->is_prepared_durably = false; /* an earlier time it may have been, with more segments */
     FORWARD(finish_block(txn, error));
-    FORWARD(check_files(txn, error));
+    FORWARD(check_files(txn, false, error));
     /* Should comet.state be lost, the last segment that index.bin names tells where the transaction
     ** ends: so its note stands before index.bin names it, and the older ones' follow. */
     note_end(txn, txn->list->count - 1);
@@ -557,7 +585,14 @@ static comet_status prepare(comet_txn *txn, comet_error *error) {
     for (size_t i = first_touched(txn); i + 1 < txn->list->count; i++) {
         note_end(txn, i);
     }
-    return is_durable_now(txn) ? make_durable(txn, error) : COMET_OK;
+    if (!is_durable_now(txn)) {
+        return COMET_OK;
+    }
+    status = make_durable(txn, error);
+    if (status != COMET_OK) {
+        state_add(&shard->state, STATE_SYNCS_FAILED, 1);
+    }
+    return status;
 }
 
 comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
@@ -580,9 +615,22 @@ comet_status comet_txn_prepare(comet_txn *txn, comet_error *error) {
 
 /* ---- Taking back ---- */
 
+/* A segment that cannot be removed must not tell of entries that were taken back. */
+static void remove_taken_back(const comet_txn *txn, const segment_item *item) {
+    index_mark none = {.end_offset = item->facts.first_offset};
+    block_index *index = segment_index(item->file);
+
+    if (segment_remove(item->file, NULL) != COMET_OK && index != NULL) {
+        index_note(index, item->facts.first_offset, 0);
+        if (txn->is_marked) {
+            index_mark_store(index, &none);
+        }
+    }
+}
+
 static void remove_files(const comet_txn *txn, const segment_list *list, size_t keep) {
     for (size_t i = keep; i < list->count; i++) {
-        (void)segment_remove(list->items[i].file, NULL);
+        remove_taken_back(txn, &list->items[i]);
     }
     if (txn->is_marked) { /* else a power cut could bring them back, behind what follows now */
         (void)platform->sync_directory(txn->shard->home.directory);

@@ -700,10 +700,15 @@ static void take_back_note(const comet_txn *txn) {
         return;
     }
     index_note(tail->blocks, end, began_here ? txn->begin.compressed_count : 0);
-    if (txn->is_marked && checkpoint_mark_at(file, end, false, &mark, NULL) == COMET_OK) {
-        index_mark_store(tail->blocks, &mark);
-        (void)index_sync(tail->blocks, NULL);
+    if (!txn->is_marked) {
+        return;
     }
+    if (checkpoint_mark_at(file, end, false, &mark, NULL) != COMET_OK) {
+        mark = (index_mark){.end_offset =
+                                segment_first_offset(file)}; /* none: blocks tell, and the note */
+    }
+    index_mark_store(tail->blocks, &mark);
+    (void)index_sync(tail->blocks, NULL);
 }
 
 static void restore_tail(comet_txn *txn, const write_tail *tail) {

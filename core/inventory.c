@@ -482,16 +482,17 @@ void inventory_remove_below(const comet_shard *shard, uint64_t sequence) {
     memory_release(files.numbers);
 }
 
+/* The newest first: what a power cut leaves of them then follows what the list has. */
 comet_status inventory_sweep(comet_shard *shard, const segment_list *list, comet_error *error) {
     sequence_set files;
-    size_t at = 0;
+    size_t at = list->count;
 
     FORWARD(list_files(shard, &files, error));
-    for (size_t i = 0; i < files.count; i++) {
-        while (at < list->count && list->items[at].facts.sequence < files.numbers[i]) {
-            at++;
+    for (size_t i = files.count; i-- > 0;) {
+        while (at > 0 && list->items[at - 1].facts.sequence > files.numbers[i]) {
+            at--;
         }
-        if (at == list->count || list->items[at].facts.sequence != files.numbers[i]) {
+        if (at == 0 || list->items[at - 1].facts.sequence != files.numbers[i]) {
             remove_file(shard, files.numbers[i]);
         }
     }

@@ -280,8 +280,29 @@ static void refresh_facts(segment_item *item, uint64_t end) {
     }
 }
 
+/* Remove what the list does not name.  Segments that were dropped go from index.bin first: after a power cut
+** in between, a file that it names and that is gone would count as lost entries.  A full disk, which cannot
+** take another index.bin, keeps no log from opening. */
+static comet_status sweep(comet_shard *shard, segment_list *list, bool dropped, uint64_t end,
+                          comet_error *error) {
+    index_mark last = {0};
+
+    if (dropped && list->count > 0) {
+        const segment_item *item = &list->items[list->count - 1];
+        if (segment_index(item->file) == NULL ||
+            checkpoint_mark_at(item->file, end, false, &last, NULL) != COMET_OK) {
+            last.position = item->facts.bytes;
+        }
+    }
+    if (dropped) {
+        (void)shard_save_manifest(shard, list, end, last.position, NULL);
+    }
+    return inventory_sweep(shard, list, error);
+}
+
 static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint64_t *end,
                                     comet_error *error) {
+    size_t found = list->count;
     uint64_t vouched = 0;
 
     *end = 0;
@@ -296,7 +317,7 @@ static comet_status recover_numbers(comet_shard *shard, segment_list *list, uint
     FORWARD(recover_times(shard, list, *end, error));
     FORWARD(recover_sequence(shard, error));
     if (shard->home.writable) {
-        FORWARD(inventory_sweep(shard, list, error));
+        FORWARD(sweep(shard, list, list->count < found, *end, error));
     }
     state_store(&shard->state, STATE_DURABLE_END, vouched < *end ? vouched : *end);
     if (state_load(&shard->state, STATE_BOOT) != platform->boot()) {
@@ -365,18 +386,20 @@ static bool is_unfinished(const comet_shard *shard) {
 }
 
 comet_status recovery_take_over(comet_shard *shard, comet_error *error) {
-    uint64_t generation = state_load(&shard->state, STATE_GENERATION) + 1;
     comet_status status;
     segment_list *list;
+    size_t found;
 
     if (!state_is_trusted(&shard->state)) {
         return recovery_run(shard, error);
     }
     state_add(&shard->state, STATE_RECOVERY_ATTEMPTS, 1);
     FORWARD(inventory_load(shard, false, &list, error));
+    found = list->count;
     drop_behind(list, state_end(&shard->state));
-    status = inventory_sweep(shard, list, error);
+    status = sweep(shard, list, list->count < found, state_end(&shard->state), error);
     if (status == COMET_OK) {
+        uint64_t generation = state_load(&shard->state, STATE_GENERATION) + 1;
         shard->manifest_is_stale = true;
         shard_set_list(shard, list, generation);
         state_store(&shard->state, STATE_GENERATION, generation);

@@ -135,7 +135,7 @@ static comet_status trim_list(comet_shard *shard, segment_list **list, uint64_t 
         return COMET_OK;
     }
     FORWARD(segment_list_copy(*list, count, 0, &trimmed, error));
-    for (size_t i = count; i < (*list)->count; i++) {
+    for (size_t i = (*list)->count; i-- > count;) { /* the newest first, as in a rollback */
         (void)segment_remove((*list)->items[i].file, NULL);
     }
     if (count > 0) {

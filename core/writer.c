@@ -628,8 +628,9 @@ static void remove_taken_back(const comet_txn *txn, const segment_item *item) {
     }
 }
 
+/* The newest first: what a power cut leaves of them then follows what was there before. */
 static void remove_files(const comet_txn *txn, const segment_list *list, size_t keep) {
-    for (size_t i = keep; i < list->count; i++) {
+    for (size_t i = list->count; i-- > keep;) {
         remove_taken_back(txn, &list->items[i]);
     }
     if (txn->is_marked) { /* else a power cut could bring them back, behind what follows now */

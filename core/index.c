@@ -597,7 +597,18 @@ void index_tail_finish(block_index *index, index_tail *tail, const unsigned char
             (tail->record_count - 1) % index->records_per_chunk);
 }
 
+/* A power cut may leave a later count beside what was taken back: its records must not look whole. */
+static void erase_records(block_index *index, uint64_t from) {
+    for (uint64_t at = from, count = index_count(index); at < count; at++) {
+        index_chunk *chunk;
+        if (chunk_get(index, (size_t)(at / index->records_per_chunk), &chunk, NULL) == COMET_OK) {
+            store_u64(chunk_record(index, chunk, at) + 32, 0); /* length and checksum */
+        }
+    }
+}
+
 void index_tail_restore(block_index *index, const index_tail *tail) {
+    erase_records(index, tail->record_count);
     index_set_count(index, tail->record_count);
     /* What was taken back may have filled the block, and its record must not vouch for that. */
     if (tail->record != NULL && !index_tail_is_empty(tail) &&

@@ -331,6 +331,27 @@ static comet_status check_size(block_index *index, const char *path, index_acces
     return COMET_OK;
 }
 
+/* Of the pages of an index, too, a power cut may leave some and not others: the records that lead on from the
+** first are kept. */
+static comet_status keep_leading(block_index *index, uint64_t first_offset, comet_error *error) {
+    uint64_t count = index_count(index);
+    uint64_t offset = first_offset;
+    uint64_t position = 0;
+
+    for (uint64_t at = 0; at < count; at++) {
+        const unsigned char *record;
+        FORWARD(index_record(index, at, &record, error));
+        if (at == 0 ? record_first(record) != offset || record_position(record) != position
+                    : record_first(record) <= offset || record_position(record) <= position) {
+            index_set_count(index, at);
+            break;
+        }
+        offset = record_first(record);
+        position = record_position(record);
+    }
+    return COMET_OK;
+}
+
 comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offset,
                         index_access access, uint64_t data_bytes_max, block_index **index,
                         comet_error *error) {
@@ -365,6 +386,9 @@ comet_status index_open(const char *path, uint64_t sequence, uint64_t first_offs
     status = chunk_get(made, 0, &chunk, error);
     if (status == COMET_OK) {
         status = check_size(made, path, access, error);
+    }
+    if (status == COMET_OK && access == INDEX_MEND) {
+        status = keep_leading(made, first_offset, error);
     }
     if (status != COMET_OK) {
         index_close(made);

@@ -57,6 +57,13 @@ static int fault(unsigned what) {
         return result != 0 ? result : platform_system.name arguments;                              \
     }
 
+/* The power stays on: nothing need reach the disk, which would take minutes. */
+#define WRAP_ALONE(name, parameters, argument)                                                     \
+    static int name parameters {                                                                   \
+        (void)argument;                                                                            \
+        return fault(FAULT_##name);                                                                \
+    }
+
 /* What is done all the same, even if the system then says that it failed. */
 #define WRAP_DONE(name, parameters, arguments)                                                     \
     static int name parameters {                                                                   \
@@ -66,6 +73,8 @@ static int fault(unsigned what) {
     }
 
 WRAP(int, open_file, (const char *path, unsigned mode), (path, mode))
+WRAP_ALONE(sync_file, (int fd), fd)
+WRAP_ALONE(sync_directory, (const char *path), path)
 WRAP_DONE(close_file, (int fd), (fd))
 WRAP(int, file_info, (int fd, platform_info *info), (fd, info))
 WRAP(int64_t, file_size, (int fd), (fd))
@@ -74,8 +83,6 @@ WRAP(int, disk_space, (const char *path, uint64_t *total, uint64_t *free), (path
 WRAP(int, read_at, (int fd, void *to, size_t size, uint64_t at), (fd, to, size, at))
 WRAP(int, truncate_file, (int fd, uint64_t size), (fd, size))
 WRAP(int, allocate, (int fd, uint64_t at, uint64_t length), (fd, at, length))
-WRAP(int, sync_file, (int fd), (fd))
-WRAP(int, sync_directory, (const char *path), (path))
 WRAP(int, map, (int fd, uint64_t at, size_t length, bool writable, void **address),
      (fd, at, length, writable, address))
 WRAP_DONE(unmap, (void *address, size_t length), (address, length))

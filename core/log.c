@@ -485,10 +485,11 @@ static comet_status core_new(const char *directory, const platform_info *info, b
 /* Under registry_mutex. */
 static comet_status core_get(const char *directory, unsigned flags, log_core **log,
                              comet_error *error) {
-    bool readonly = (flags & COMET_OPEN_READONLY) != 0;
+    bool readonly;
     platform_info info;
 
     FORWARD(find_directory(directory, flags, &info, error));
+    readonly = (flags & COMET_OPEN_READONLY) != 0 || !platform->may_write(directory);
     for (log_core *found = registry; found != NULL; found = found->next) {
         if (found->device == info.device && found->inode == info.inode &&
             found->readonly == readonly && !found->closes) {

@@ -90,6 +90,10 @@ static int64_t file_size(int fd) {
     return size < 0 ? -errno : (int64_t)size;
 }
 
+static bool may_write(const char *path) {
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
 static int path_info(const char *path, platform_info *info) {
     struct stat found;
 
@@ -523,6 +527,7 @@ const platform_calls platform_system = {
     .file_info = file_info,
     .file_size = file_size,
     .path_info = path_info,
+    .may_write = may_write,
     .disk_space = disk_space,
     .read_at = read_at,
     .write_at = write_at,

@@ -44,6 +44,7 @@ typedef struct platform_calls {
     int (*file_info)(int fd, platform_info *info);
     int64_t (*file_size)(int fd); /* cheaper than file_info by half: asked once a block */
     int (*path_info)(const char *path, platform_info *info);
+    bool (*may_write)(const char *path); /* this user, there */
 
     /* Bytes of the file system that holds `path`: all, and those that may still be used. */
     int (*disk_space)(const char *path, uint64_t *total, uint64_t *free);

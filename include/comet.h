@@ -204,7 +204,7 @@ enum {
     COMET_OPEN_CREATE = 2    /* make the directory (0700) and its parent's missing last part */
 };
 
-/* Open the log in `directory`; within a process there is one log per directory (device and inode),
+/* Open the log in `directory`, for reading only where this user may not write it; within a process there is one log per directory (device and inode),
 ** counted, however often it is opened.  `settings` may be NULL; those given there are stored with
 ** the log where they differ, unless another open handle has given a different value
 ** (COMET_CONFLICT).  Release with comet_log_close().

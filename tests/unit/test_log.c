@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "platform.h"
+
 static char directory[PATH_ROOM];
 
 static int setup(void **state) {
@@ -97,6 +99,37 @@ static void readonly_writes_nothing(void **state) {
 }
 
 /* Go's defect W59: shard-12345 is taken for 1234, and shard-0007-backup for a second 7. */
+static bool may_not_write(const char *path) {
+    (void)path;
+    return false;
+}
+
+/* A dashboard that runs as somebody else reads, and is told so when it writes. */
+static void anothers_log_is_read(void **state) {
+    comet_log *log = log_make(directory, COMET_OPEN_CREATE, NULL);
+    platform_calls table = platform_system;
+    comet_shard_info info;
+    comet_shard *shard;
+    comet_txn *txn;
+    (void)state;
+
+    OK(comet_shard_open(log, 0, true, &shard, &error));
+    commit_one(shard);
+    comet_shard_close(shard);
+    comet_log_close(log);
+    table.may_write = may_not_write;
+    platform_use(&table);
+    log = log_make(directory, 0, NULL);
+    OK(comet_shard_open(log, 0, false, &shard, &error));
+    OK(comet_shard_describe(shard, &info, &error));
+    assert_int_equal(info.end_offset, 1);
+    STATUS(comet_txn_begin(shard, &txn, &error), COMET_READONLY);
+    STATUS(comet_log_configure(log, "max_age", "1h", &error), COMET_READONLY);
+    comet_shard_close(shard);
+    comet_log_close(log);
+    platform_use(NULL);
+}
+
 static void only_shards_are_shards(void **state) {
     static const char *const strays[] = {"shard-0007-backup", "shard-7",   "shard-00012", "shard-",
                                          "shard-99999999999", "Shard-0001"};
@@ -288,6 +321,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(settings_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(readonly_writes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(anothers_log_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(only_shards_are_shards, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_paths_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(fork_leaves_the_parent_alone, setup, teardown),

@@ -193,7 +193,7 @@ static comet_status checkpoint_list(comet_shard *shard, const segment_list *list
         }
     }
     if (task->durable) {
-        state_store(&shard->state, STATE_DURABLE_END, task->end);
+        state_raise(&shard->state, STATE_DURABLE_END, task->end);
         tally_sync(shard, begun);
     }
     return COMET_OK;

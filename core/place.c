@@ -237,9 +237,13 @@ static comet_status walk_stride(comet_cursor *cursor, uint64_t offset, comet_err
 /* A block that was checked, or written by this process, may have been overwritten since: zeros, or what is
 ** of another block, do not have its timestamps. */
 static comet_status check_bounds(const comet_cursor *cursor, comet_error *error) {
-    int64_t timestamp = entry_header_timestamp(cursor->bytes + cursor->place);
+    const unsigned char *header = cursor->bytes + cursor->place;
+    int64_t timestamp = entry_header_timestamp(header);
+    /* A block that grows has no bounds; but in one of ours no payload is empty (entry.h). */
+    bool is_zeroed = !cursor->block.sealed && timestamp == 0 && entry_header_size(header) == 0 &&
+                     !index_is_in_memory(cursor->block.index);
 
-    if (timestamp < cursor->block.time_low || timestamp > cursor->block.time_high) {
+    if (timestamp < cursor->block.time_low || timestamp > cursor->block.time_high || is_zeroed) {
         return segment_corrupt(cursor->file, cursor->block.first, cursor->block.end - 1,
                                "are damaged: the file was overwritten", error);
     }

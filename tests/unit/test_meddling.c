@@ -173,8 +173,7 @@ static bool meddled_with(const char *name, act what) {
     OK(comet_cursor_seek(cursor, NULL, &range, &error));
     OK(comet_cursor_skip(cursor, 7, &error));
     if (name[0] == '.') {
-        /* Of the segment that is written to; or of a sealed one, as zeros in a block that is still
-        ** open cannot be told from entries without bytes, of 1970. */
+        /* Of the segment that is written to; zeros in a sealed one: whoever writes does not read. */
         assert_true(file_find(path, shard_directory, name, what < ZERO ? 0 : 1));
     } else {
         file_path(path, shard_directory, name);
@@ -210,6 +209,26 @@ static void data_file(void **state) {
     check_file(".comet");
 }
 
+/* No checksum covers a block that grows; but zeros are no entries. */
+static void zeros_in_the_block_that_grows(void **state) {
+    comet_log *log = log_make(directory, COMET_OPEN_CREATE, SETTINGS);
+    comet_shard *shard;
+    char path[PATH_ROOM];
+    model m = {0};
+    (void)state;
+
+    OK(comet_shard_open(log, 0, true, &shard, &error));
+    OK(write_some(shard, &m, 8)); /* 5 of them fill a block */
+    assert_true(file_find(path, shard_directory, ".comet", 0));
+    meddle(path, ZERO);
+    for (size_t from = 0; from < 8; from++) {
+        assert_int_equal(read_from(shard, &m, from), COMET_CORRUPT);
+    }
+    comet_shard_close(shard);
+    comet_log_close(log);
+    model_free(&m);
+}
+
 static void index_of_a_segment(void **state) {
     (void)state;
     check_file(".idx");
@@ -233,6 +252,7 @@ static void list_of_segments(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(data_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(zeros_in_the_block_that_grows, setup, teardown),
         cmocka_unit_test_setup_teardown(index_of_a_segment, setup, teardown),
         cmocka_unit_test_setup_teardown(shared_state, setup, teardown),
         cmocka_unit_test_setup_teardown(groups, setup, teardown),

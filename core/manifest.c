@@ -98,6 +98,12 @@ void manifest_forget_entries(manifest_segment *segment) {
     segment->has_bounds = false;
 }
 
+void manifest_forget_beyond(manifest_segment *segment, uint64_t end) {
+    if (segment->first_offset + segment->entry_count > end) {
+        manifest_forget_entries(segment);
+    }
+}
+
 void manifest_init(manifest *list) {
     assert(list != NULL);
     memset(list, 0, sizeof *list);

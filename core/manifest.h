@@ -39,6 +39,8 @@ typedef struct manifest_segment {
 /* The segment is written to again: what it held when it was finished was taken back, or never was, and
 ** must not be vouched for. */
 void manifest_forget_entries(manifest_segment *segment);
+/* ... if it tells of any at or past `end`. */
+void manifest_forget_beyond(manifest_segment *segment, uint64_t end);
 
 /* A consumer's position as index files of old kept it. */
 typedef struct manifest_consumer {

@@ -248,10 +248,7 @@ static void drop_behind(segment_list *list, uint64_t end) {
         segment_release(list->items[--list->count].file);
     }
     if (list->count > 0) {
-        manifest_segment *last = &list->items[list->count - 1].facts;
-        if (last->first_offset + last->entry_count > end) {
-            manifest_forget_entries(last);
-        }
+        manifest_forget_beyond(&list->items[list->count - 1].facts, end);
     }
 }
 

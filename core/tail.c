@@ -139,10 +139,7 @@ static comet_status trim_list(comet_shard *shard, segment_list **list, uint64_t 
         (void)segment_remove((*list)->items[i].file, NULL);
     }
     if (count > 0) {
-        manifest_segment *last = &trimmed->items[count - 1].facts;
-        if (last->first_offset + last->entry_count > end) {
-            manifest_forget_entries(last);
-        }
+        manifest_forget_beyond(&trimmed->items[count - 1].facts, end);
     }
     shard_set_list(shard, trimmed, shard->list_generation);
     shard->manifest_is_stale = true;
